@@ -1,0 +1,110 @@
+#include "gofer/sys/mount_api.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "gofer/base/status_macros.h"
+#include "gofer/sys/call.h"
+
+namespace gofer::sys {
+namespace {
+
+using internal::Call;
+
+ErrnoOr<void> Done(int64_t result) {
+  if (result < 0) return Errno::Last();
+  return {};
+}
+
+ErrnoOr<UniqueFd> Opened(int64_t fd) {
+  if (fd < 0) return Errno::Last();
+  return UniqueFd(static_cast<int>(fd));
+}
+
+ErrnoOr<UniqueFd> OpenTree(int dir, const char* path, unsigned flags, Recursive recursive) {
+  flags |= OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
+  if (recursive == Recursive::kYes) flags |= AT_RECURSIVE;
+  return Opened(Call("open_tree", [&] { return syscall(SYS_open_tree, dir, path, flags); }));
+}
+
+ErrnoOr<void> SetAttributes(BorrowedFd mount, struct mount_attr attributes, Recursive recursive) {
+  const unsigned flags = AT_EMPTY_PATH | (recursive == Recursive::kYes ? AT_RECURSIVE : 0u);
+  return Done(Call("mount_setattr", [&] {
+    return syscall(SYS_mount_setattr, mount.get(), "", flags, &attributes, sizeof(attributes));
+  }));
+}
+
+}  // namespace
+
+ErrnoOr<UniqueFd> CloneTree(const char* path, Recursive recursive) {
+  return OpenTree(AT_FDCWD, path, 0, recursive);
+}
+
+ErrnoOr<UniqueFd> CloneTree(BorrowedFd file, Recursive recursive) {
+  return OpenTree(file.get(), "", AT_EMPTY_PATH, recursive);
+}
+
+ErrnoOr<UniqueFd> NewTmpfs() {
+  ASSIGN_OR_RETURN(const UniqueFd context, Opened(Call("fsopen", [] {
+                     return syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC);
+                   })));
+  const auto configure = [&](unsigned command, const char* key, const char* value) {
+    return Done(Call("fsconfig", [&] {
+      return syscall(SYS_fsconfig, context.get(), command, key, value, 0);
+    }));
+  };
+  RETURN_IF_ERROR(configure(FSCONFIG_SET_STRING, "mode", "0755"));
+  RETURN_IF_ERROR(configure(FSCONFIG_CMD_CREATE, nullptr, nullptr));
+  constexpr unsigned kAttributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+  return Opened(Call("fsmount", [&] {
+    return syscall(SYS_fsmount, context.get(), FSMOUNT_CLOEXEC, kAttributes);
+  }));
+}
+
+ErrnoOr<void> AttachTree(BorrowedFd tree, BorrowedFd target) {
+  constexpr unsigned kFlags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
+  return Done(Call("move_mount", [&] {
+    return syscall(SYS_move_mount, tree.get(), "", target.get(), "", kFlags);
+  }));
+}
+
+ErrnoOr<void> RestrictMount(BorrowedFd mount, uint64_t attributes, Recursive recursive) {
+  return SetAttributes(mount, {.attr_set = attributes}, recursive);
+}
+
+ErrnoOr<void> SetAtime(BorrowedFd mount, uint64_t set_atime) {
+  return SetAttributes(mount, {.attr_set = set_atime, .attr_clr = MOUNT_ATTR__ATIME}, Recursive::kNo);
+}
+
+ErrnoOr<void> SetPropagation(BorrowedFd mount, unsigned long propagation, Recursive recursive) {
+  return SetAttributes(mount, {.propagation = propagation}, recursive);
+}
+
+ErrnoOr<void> MakeRootSlave() {
+  return Done(Call("mount", [] {
+    return ::mount(nullptr, "/", nullptr, MS_SLAVE | MS_REC, nullptr);
+  }));
+}
+
+ErrnoOr<void> PivotInto(BorrowedFd new_root) {
+  RETURN_IF_ERROR(Done(Call("fchdir", [&] { return ::fchdir(new_root.get()); })));
+  // The old root is stacked on the new one, where "." finds it and nobody else does.
+  RETURN_IF_ERROR(Done(Call("pivot_root", [] { return syscall(SYS_pivot_root, ".", "."); })));
+  RETURN_IF_ERROR(Done(Call("umount2", [] { return ::umount2(".", MNT_DETACH); })));
+  return Done(Call("chdir", [] { return ::chdir("/"); }));
+}
+
+ErrnoOr<void> ChrootInto(BorrowedFd new_root) {
+  RETURN_IF_ERROR(Done(Call("fchdir", [&] { return ::fchdir(new_root.get()); })));
+  RETURN_IF_ERROR(Done(Call("chroot", [] { return ::chroot("."); })));
+  return Done(Call("chdir", [] { return ::chdir("/"); }));
+}
+
+ErrnoOr<void> Unshare(int flags) {
+  return Done(Call("unshare", [&] { return ::unshare(flags); }));
+}
+
+}  // namespace gofer::sys

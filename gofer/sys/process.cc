@@ -1,0 +1,208 @@
+#include "gofer/sys/process.h"
+
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/close_range.h>
+#include <linux/securebits.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <grp.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "gofer/base/status_macros.h"
+#include "gofer/sys/call.h"
+
+namespace gofer::sys {
+namespace {
+
+using internal::Call;
+
+ErrnoOr<void> Done(int64_t result) {
+  if (result < 0) return Errno::Last();
+  return {};
+}
+
+ErrnoOr<void> CloseRange(unsigned first, unsigned last) {
+  if (first > last) return {};
+  return Done(Call("close_range", [&] { return syscall(SYS_close_range, first, last, 0); }));
+}
+
+// In a signal handler: nothing but write and _exit.
+void ReportForbiddenCall(int, siginfo_t* info, void*) {
+  char text[] = "seccomp: system call      is not allowed\n";
+  char* digit = text + 24;
+  for (int number = info->si_syscall, i = 0; i < 4; ++i, number /= 10) {
+    if (number != 0 || i == 0) *digit = static_cast<char>('0' + number % 10);
+    --digit;
+  }
+  [[maybe_unused]] const ssize_t put = ::write(2, text, sizeof(text) - 1);
+  ::_exit(128 + SIGSYS);
+}
+
+}  // namespace
+
+bool IsOpen(int fd) { return fd >= 0 && ::fcntl(fd, F_GETFD) >= 0; }
+
+ErrnoOr<void> SetCloseOnExec(BorrowedFd fd) {
+  return Done(Call("fcntl", [&] { return ::fcntl(fd.get(), F_SETFD, FD_CLOEXEC); }));
+}
+
+ErrnoOr<void> OpenStandardStreams() {
+  for (int fd = 0; fd <= 2; ++fd) {
+    if (IsOpen(fd)) continue;
+    // The lowest free number is this one: those below are open.
+    const int opened = Call("open", [] { return ::open("/dev/null", O_RDWR); });
+    if (opened < 0) return Errno::Last();
+  }
+  return {};
+}
+
+ErrnoOr<void> CloseAllExcept(std::span<const int> keep) {
+  std::vector<int> sorted(keep.begin(), keep.end());
+  std::sort(sorted.begin(), sorted.end());
+  unsigned next = 3;
+  for (const int fd : sorted) {
+    if (fd < static_cast<int>(next)) continue;
+    RETURN_IF_ERROR(CloseRange(next, static_cast<unsigned>(fd) - 1));
+    next = static_cast<unsigned>(fd) + 1;
+  }
+  return CloseRange(next, ~0u);
+}
+
+ErrnoOr<void> DuplicateAs(BorrowedFd fd, int as) {
+  if (fd.get() == as) return {};
+  return Done(Call("dup3", [&] { return ::dup3(fd.get(), as, as <= 2 ? 0 : O_CLOEXEC); }));
+}
+
+ErrnoOr<std::string> ReadToEnd(BorrowedFd fd, size_t limit) {
+  // Whoever had the descriptor before may have read from it. A pipe has no position, which is as good.
+  if (::lseek(fd.get(), 0, SEEK_SET) < 0 && errno != ESPIPE) return Errno::Last();
+  std::string bytes;
+  size_t used = 0;
+  for (;;) {
+    if (used > limit) return Errno(EFBIG);
+    bytes.resize(used + 16384);
+    const ssize_t got =
+        Call("read", [&] { return ::read(fd.get(), bytes.data() + used, bytes.size() - used); });
+    if (got < 0) return Errno::Last();
+    if (got == 0) break;
+    used += static_cast<size_t>(got);
+  }
+  bytes.resize(used);
+  return bytes;
+}
+
+ErrnoOr<void> WriteAll(BorrowedFd fd, absl::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t put = Call("write", [&] { return ::write(fd.get(), bytes.data(), bytes.size()); });
+    if (put < 0) return Errno::Last();
+    bytes.remove_prefix(static_cast<size_t>(put));
+  }
+  return {};
+}
+
+ErrnoOr<size_t> ReadOneByte(BorrowedFd fd) {
+  char byte;
+  const ssize_t got = Call("read", [&] { return ::read(fd.get(), &byte, 1); });
+  if (got < 0) return Errno::Last();
+  return static_cast<size_t>(got);
+}
+
+ErrnoOr<CapabilitySets> GetCapabilities() {
+  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {};
+  RETURN_IF_ERROR(Done(Call("capget", [&] { return syscall(SYS_capget, &header, data); })));
+  const auto join = [](uint32_t low, uint32_t high) { return uint64_t{high} << 32 | low; };
+  return CapabilitySets{.effective = join(data[0].effective, data[1].effective),
+                        .permitted = join(data[0].permitted, data[1].permitted),
+                        .inheritable = join(data[0].inheritable, data[1].inheritable)};
+}
+
+ErrnoOr<void> DropSupplementaryGroups() {
+  return Done(Call("setgroups", [] { return ::setgroups(0, nullptr); }));
+}
+
+ErrnoOr<void> SetIds(uint32_t uid, uint32_t gid) {
+  // The group first: afterwards the right to change it is gone.
+  RETURN_IF_ERROR(Done(Call("setresgid", [&] { return syscall(SYS_setresgid, gid, gid, gid); })));
+  return Done(Call("setresuid", [&] { return syscall(SYS_setresuid, uid, uid, uid); }));
+}
+
+ErrnoOr<void> SetNoNewPrivileges() {
+  return Done(Call("prctl", [] { return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); }));
+}
+
+ErrnoOr<void> SetNotDumpable() {
+  return Done(Call("prctl", [] { return ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); }));
+}
+
+ErrnoOr<void> LockNoRoot() {
+  constexpr unsigned long kBits = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_KEEP_CAPS_LOCKED |
+                                  SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
+  return Done(Call("prctl", [] { return ::prctl(PR_SET_SECUREBITS, kBits, 0, 0, 0); }));
+}
+
+int ProcessId() { return ::getpid(); }
+
+ErrnoOr<void> ExitOnForbiddenCall() {
+  struct sigaction action = {};
+  action.sa_sigaction = ReportForbiddenCall;
+  action.sa_flags = SA_SIGINFO;
+  return Done(::sigaction(SIGSYS, &action, nullptr));
+}
+
+void SetUmask(uint32_t mask) { ::umask(static_cast<mode_t>(mask)); }
+
+ErrnoOr<Limit> GetLimit(int resource) {
+  struct rlimit limit;
+  if (::getrlimit(static_cast<__rlimit_resource_t>(resource), &limit) != 0) return Errno::Last();
+  return Limit{.soft = limit.rlim_cur, .hard = limit.rlim_max};
+}
+
+ErrnoOr<void> SetLimit(int resource, Limit limit) {
+  const struct rlimit value = {.rlim_cur = limit.soft, .rlim_max = limit.hard};
+  return Done(Call("setrlimit", [&] {
+    return ::setrlimit(static_cast<__rlimit_resource_t>(resource), &value);
+  }));
+}
+
+void ResetSignals() {
+  for (int signal = 1; signal < NSIG; ++signal) {
+    ::signal(signal, SIG_DFL);  // fails for SIGKILL, SIGSTOP and libc's own, which is as it should be
+  }
+  sigset_t none;
+  sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+ErrnoOr<void> IgnoreSignal(int signal) {
+  if (::signal(signal, SIG_IGN) == SIG_ERR) return Errno::Last();
+  return {};
+}
+
+ErrnoOr<UniqueFd> SignalDescriptor(std::span<const int> signals) {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : signals) sigaddset(&set, signal);
+  RETURN_IF_ERROR(Done(::sigprocmask(SIG_BLOCK, &set, nullptr)));
+  const int fd = Call("signalfd", [&] { return ::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK); });
+  if (fd < 0) return Errno::Last();
+  return UniqueFd(fd);
+}
+
+ErrnoOr<int> ReadSignal(BorrowedFd signal_fd) {
+  struct signalfd_siginfo info;
+  const ssize_t got = Call("read", [&] { return ::read(signal_fd.get(), &info, sizeof(info)); });
+  if (got < 0) return Errno::Last();
+  return static_cast<int>(info.ssi_signo);
+}
+
+}  // namespace gofer::sys

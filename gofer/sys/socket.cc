@@ -1,0 +1,256 @@
+#include "gofer/sys/socket.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "gofer/base/status_macros.h"
+#include "gofer/sys/call.h"
+
+namespace gofer::sys {
+namespace {
+
+using internal::Call;
+
+// Guards the working directory, which belongs to the process. Nothing else uses it: every other call carries a
+// directory descriptor.
+absl::Mutex& CwdMutex() {
+  static auto* const mutex = new absl::Mutex;
+  return *mutex;
+}
+
+struct ControlBuffer {
+  alignas(struct cmsghdr) char bytes[CMSG_SPACE(kMaxDonatedFds * sizeof(int))];
+};
+
+// Puts `fds` into `message` as one SCM_RIGHTS record held in `control`.
+void AttachFds(std::span<const BorrowedFd> fds, ControlBuffer& control, struct msghdr& message) {
+  if (fds.empty()) return;
+  message.msg_control = control.bytes;
+  message.msg_controllen = CMSG_SPACE(fds.size() * sizeof(int));
+  std::memset(control.bytes, 0, message.msg_controllen);
+  struct cmsghdr* const record = CMSG_FIRSTHDR(&message);
+  record->cmsg_level = SOL_SOCKET;
+  record->cmsg_type = SCM_RIGHTS;
+  record->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
+  for (size_t i = 0; i < fds.size(); ++i) {
+    const int fd = fds[i].get();
+    std::memcpy(CMSG_DATA(record) + i * sizeof(int), &fd, sizeof(int));
+  }
+}
+
+// Takes the descriptors out of a received message; those that find no place in `fds` are closed.
+size_t DetachFds(struct msghdr& message, std::span<UniqueFd> fds) {
+  size_t count = 0;
+  for (struct cmsghdr* record = CMSG_FIRSTHDR(&message); record != nullptr;
+       record = CMSG_NXTHDR(&message, record)) {
+    if (record->cmsg_level != SOL_SOCKET || record->cmsg_type != SCM_RIGHTS) continue;
+    const size_t received = (record->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < received; ++i) {
+      int fd;
+      std::memcpy(&fd, CMSG_DATA(record) + i * sizeof(int), sizeof(int));
+      UniqueFd owned(fd);
+      if (count < fds.size()) fds[count++] = std::move(owned);
+    }
+  }
+  return count;
+}
+
+// Moves `parts` past the first `sent` bytes.
+void Consume(std::span<struct iovec>& parts, size_t sent) {
+  while (!parts.empty() && sent >= parts.front().iov_len) {
+    sent -= parts.front().iov_len;
+    parts = parts.subspan(1);
+  }
+  if (!parts.empty()) {
+    parts.front().iov_base = static_cast<char*>(parts.front().iov_base) + sent;
+    parts.front().iov_len -= sent;
+  }
+}
+
+// Switches this thread's effective ids for as long as it lives. Raw calls: the C library's would switch every
+// thread. A switch that fails is ignored, as in the reference; one that cannot be undone ends the process, since
+// everything after it would run as somebody else.
+class ScopedCredentials {
+ public:
+  explicit ScopedCredentials(const Credentials* creds) {
+    if (creds == nullptr) return;
+    gid_switched_ = syscall(SYS_setresgid, -1, creds->gid, -1) == 0;
+    uid_switched_ = syscall(SYS_setresuid, -1, creds->uid, -1) == 0;
+  }
+  ~ScopedCredentials() {
+    if (uid_switched_ && syscall(SYS_setresuid, -1, own_uid_, -1) != 0) abort();
+    if (gid_switched_ && syscall(SYS_setresgid, -1, own_gid_, -1) != 0) abort();
+  }
+  ScopedCredentials(const ScopedCredentials&) = delete;
+  ScopedCredentials& operator=(const ScopedCredentials&) = delete;
+
+ private:
+  const uid_t own_uid_ = geteuid();
+  const gid_t own_gid_ = getegid();
+  bool uid_switched_ = false;
+  bool gid_switched_ = false;
+};
+
+ErrnoOr<UniqueFd> NewSocket(int type) {
+  UniqueFd socket(static_cast<int>(Call(
+      "socket", [&] { return ::socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0); })));
+  if (!socket.valid()) return Errno::Last();
+  return socket;
+}
+
+struct sockaddr_un RelativeAddress(const char* name) {
+  struct sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  std::snprintf(address.sun_path, sizeof(address.sun_path), "%s", name);
+  return address;
+}
+
+}  // namespace
+
+ErrnoOr<size_t> Receive(BorrowedFd socket, std::span<std::byte> to) {
+  const ssize_t size = Call("recvfrom", [&] { return ::recv(socket.get(), to.data(), to.size(), 0); });
+  if (size < 0) return Errno::Last();
+  return static_cast<size_t>(size);
+}
+
+ErrnoOr<void> SendAll(BorrowedFd socket, std::span<struct iovec> parts, std::span<const BorrowedFd> fds) {
+  ControlBuffer control;
+  while (!parts.empty()) {
+    struct msghdr message = {};
+    message.msg_iov = parts.data();
+    message.msg_iovlen = parts.size();
+    AttachFds(fds, control, message);
+    const ssize_t sent = Call("sendmsg", [&] { return ::sendmsg(socket.get(), &message, MSG_NOSIGNAL); });
+    if (sent < 0) return Errno::Last();
+    Consume(parts, static_cast<size_t>(sent));
+    fds = {};
+  }
+  return {};
+}
+
+ErrnoOr<void> SendFd(BorrowedFd socket, BorrowedFd fd) {
+  ControlBuffer control;
+  struct msghdr message = {};
+  AttachFds(std::span(&fd, 1), control, message);
+  if (Call("sendmsg", [&] { return ::sendmsg(socket.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT); }) < 0) {
+    return Errno::Last();
+  }
+  return {};
+}
+
+ErrnoOr<UniqueFd> ReceiveFd(BorrowedFd socket) {
+  UniqueFd fd;
+  ControlBuffer control;
+  struct msghdr message = {};
+  message.msg_control = control.bytes;
+  message.msg_controllen = CMSG_SPACE(sizeof(int));
+  if (Call("recvmsg", [&] {
+        return ::recvmsg(socket.get(), &message, MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC);
+      }) < 0) {
+    return Errno::Last();
+  }
+  if (DetachFds(message, std::span(&fd, 1)) == 0) return Errno(ENOMSG);
+  return fd;
+}
+
+ErrnoOr<Received> ReceiveWithFds(BorrowedFd socket, std::span<std::byte> to, std::span<UniqueFd> fds) {
+  ControlBuffer control;
+  struct iovec part = {.iov_base = to.data(), .iov_len = to.size()};
+  struct msghdr message = {};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control.bytes;
+  message.msg_controllen = sizeof(control.bytes);
+  const ssize_t size =
+      Call("recvmsg", [&] { return ::recvmsg(socket.get(), &message, MSG_CMSG_CLOEXEC); });
+  if (size < 0) return Errno::Last();
+  return Received{.bytes = static_cast<size_t>(size), .fds = DetachFds(message, fds)};
+}
+
+ErrnoOr<std::pair<UniqueFd, UniqueFd>> SeqpacketPair() {
+  int fds[2];
+  if (Call("socketpair", [&] { return ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds); }) < 0) {
+    return Errno::Last();
+  }
+  return std::pair(UniqueFd(fds[0]), UniqueFd(fds[1]));
+}
+
+void Shutdown(BorrowedFd socket, int how) { ::shutdown(socket.get(), how); }
+
+ErrnoOr<void> CheckConnectedStream(BorrowedFd socket) {
+  int type = 0;
+  socklen_t size = sizeof(type);
+  if (::getsockopt(socket.get(), SOL_SOCKET, SO_TYPE, &type, &size) < 0) return Errno::Last();
+  struct sockaddr_un peer;
+  size = sizeof(peer);
+  if (::getpeername(socket.get(), reinterpret_cast<struct sockaddr*>(&peer), &size) < 0) return Errno::Last();
+  if (type != SOCK_STREAM || peer.sun_family != AF_UNIX) return Errno(EINVAL);
+  return {};
+}
+
+ErrnoOr<void> SetNonBlocking(BorrowedFd fd, bool on) {
+  const int flags = ::fcntl(fd.get(), F_GETFL);
+  if (flags < 0) return Errno::Last();
+  const int wanted = on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
+  if (wanted != flags && ::fcntl(fd.get(), F_SETFL, wanted) < 0) return Errno::Last();
+  return {};
+}
+
+ErrnoOr<UniqueFd> BindAt(BorrowedFd dir, const Name& name, int type, uint32_t mode) {
+  struct sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  // A name of 108 bytes or more fits no address, however it is reached.
+  if (name.view().size() >= sizeof(address.sun_path)) return Errno(EINVAL);
+  std::memcpy(address.sun_path, name.c_str(), name.view().size());
+  ASSIGN_OR_RETURN(UniqueFd socket, NewSocket(type));
+  // bind(2) gives the file the socket's mode, so it never exists with a wider one.
+  if (Call("fchmod", [&] { return ::fchmod(socket.get(), mode); }) < 0) return Errno::Last();
+  const absl::MutexLock lock(&CwdMutex());
+  if (Call("fchdir", [&] { return ::fchdir(dir.get()); }) < 0) return Errno::Last();
+  if (Call("bind", [&] {
+        return ::bind(socket.get(), reinterpret_cast<struct sockaddr*>(&address), sizeof(address));
+      }) < 0) {
+    return Errno::Last();
+  }
+  return socket;
+}
+
+ErrnoOr<UniqueFd> ConnectTo(const ProcFds& proc_fds, BorrowedFd file, int type, const Credentials* creds) {
+  char name[16];
+  std::snprintf(name, sizeof(name), "./%d", file.get());
+  const struct sockaddr_un address = RelativeAddress(name);
+  ASSIGN_OR_RETURN(UniqueFd socket, NewSocket(type));
+  const absl::MutexLock lock(&CwdMutex());
+  if (Call("fchdir", [&] { return ::fchdir(proc_fds.dir().get()); }) < 0) return Errno::Last();
+  const ScopedCredentials as(creds);
+  if (Call("connect", [&] {
+        return ::connect(socket.get(), reinterpret_cast<const struct sockaddr*>(&address), sizeof(address));
+      }) < 0) {
+    return Errno::Last();
+  }
+  return socket;
+}
+
+ErrnoOr<void> Listen(BorrowedFd socket, int backlog) {
+  if (Call("listen", [&] { return ::listen(socket.get(), backlog); }) < 0) return Errno::Last();
+  return {};
+}
+
+ErrnoOr<UniqueFd> Accept(BorrowedFd socket) {
+  UniqueFd accepted(static_cast<int>(Call("accept4", [&] {
+    return ::accept4(socket.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  })));
+  if (!accepted.valid()) return Errno::Last();
+  return accepted;
+}
+
+}  // namespace gofer::sys
