@@ -167,8 +167,8 @@ class Calls {
  protected:
   Calls(Client* client, Way* way) : client_(client), way_(way) {}
   // way_ is null for "any that is free".
-  Client* const client_;
-  Way* const way_;
+  Client* client_;
+  Way* way_;
 
  private:
   friend class Client;
@@ -203,15 +203,17 @@ class Client : public Calls {
 
   // A way for one exchange: the one wanted, or any.
   Way& AcquireWay(Way* wanted);
+  void Watch() ABSL_LOCKS_EXCLUDED(channels_mu_);
 
   SocketWay socket_;
-  absl::Mutex channels_mu_;  // one OpenChannel at a time publishes
+  absl::Mutex channels_mu_;  // one thread at a time publishes a channel
   // Slots below num_channels_ are set once and then only read.
   std::array<std::unique_ptr<ChannelWay>, kMaxChannels> channels_;
   std::atomic<size_t> num_channels_{0};
-  // Wakes the channels' sleepers when the server goes: a futex does not notice that by itself. Started with the
-  // first channel.
+  // Shuts the channels down when the server goes: a sleeper on a futex does not notice that by itself. Started
+  // with the first channel.
   std::optional<std::thread> watcher_ ABSL_GUARDED_BY(channels_mu_);
+  bool hung_up_ ABSL_GUARDED_BY(channels_mu_) = false;
 };
 
 }  // namespace lisafs
