@@ -1,0 +1,316 @@
+// Looking, attributes and open files. Names are in filesystem_names.cc, extended attributes in
+// filesystem_xattr.cc.
+
+#include "gofer/fs/filesystem.h"
+
+#include <dirent.h>
+#include <linux/magic.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "absl/memory/memory.h"
+#include "absl/status/status.h"
+#include "gofer/base/status_macros.h"
+
+namespace gofer::fs {
+namespace {
+
+// Descriptors given up at once when they run out: enough that the next lookups need not ask again.
+constexpr size_t kGiveUpBatch = 256;
+// What getdents64 is given at a time. On the stack: the records are parsed, so they may not lie in memory that
+// the client can write.
+constexpr size_t kDirBuffer = 32 * 1024;
+// The longest record of getdents64: a name of 255 bytes.
+constexpr size_t kMaxDirRecord = 280;
+
+// The device of one entry; false if it is gone by now.
+bool FillDevice(BorrowedFd dir, DirEntry& entry) {
+  const ErrnoOr<Name> name = Name::Parse(entry.name);
+  if (!name.ok()) return false;
+  const ErrnoOr<sys::Attr> attr = sys::StatxAt(dir, *name);
+  if (!attr.ok()) return false;
+  entry.dev_major = attr->stx_dev_major;
+  entry.dev_minor = attr->stx_dev_minor;
+  return true;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Filesystem>> Filesystem::Create(UniqueFd root, UniqueFd proc_fds,
+                                                               const FilesystemOptions& options) {
+  ErrnoOr<sys::Attr> attr = sys::Statx(root);
+  if (!attr.ok()) return ToStatus(attr.error(), "statx(root)");
+  if (InodeKey::Of(*attr).mnt_id == 0) {
+    return absl::FailedPreconditionError("statx(root): the kernel gives no mount id; Linux 5.8 or later is needed");
+  }
+  auto filesystem = absl::WrapUnique(new Filesystem(std::move(proc_fds), options));
+  RefPtr<Inode> inode = filesystem->inodes_.Intern(std::move(root), *attr);
+  inode->KeepFd();  // there is no name to reopen it by
+  filesystem->root_ = filesystem->dentries_.MakeRoot(std::move(inode));
+  return filesystem;
+}
+
+Filesystem::Filesystem(UniqueFd proc_fds, const FilesystemOptions& options)
+    : proc_fds_(std::move(proc_fds)),
+      options_(options),
+      own_uid_(geteuid()),
+      own_gid_(getegid()),
+      dentries_(options.max_unreferenced_dentries) {}
+
+Filesystem::~Filesystem() = default;
+
+// ---- descriptors
+
+ErrnoOr<PathFd> Filesystem::Pin(const Dentry& dentry) {
+  if (std::optional<PathFd> pinned = dentry.inode().TryPin(); pinned.has_value()) return *std::move(pinned);
+  return PinSlow(dentry);
+}
+
+ErrnoOr<PathFd> Filesystem::PinSlow(const Dentry& dentry) {
+  // Climb to the nearest ancestor that still has its descriptor (the root always has), then come down again by
+  // name. A loop, not a recursion: how deep the tree is was the client's choice.
+  struct Step {
+    RefPtr<Dentry> dentry;
+    std::string name;
+  };
+  std::vector<Step> steps;
+  RefPtr<Dentry> at(const_cast<Dentry*>(&dentry));
+  PathFd pinned;
+  for (;;) {
+    if (std::optional<PathFd> found = at->inode().TryPin(); found.has_value()) {
+      pinned = *std::move(found);
+      break;
+    }
+    DentryCache::Place place = dentries_.PlaceOf(*at);
+    if (!place.parent) return Errno(ESTALE);
+    steps.push_back({std::move(at), std::move(place.name)});
+    at = std::move(place.parent);
+  }
+  for (; !steps.empty(); steps.pop_back()) {
+    ASSIGN_OR_RETURN(pinned, ReopenByName(*steps.back().dentry, pinned, steps.back().name));
+  }
+  return pinned;
+}
+
+ErrnoOr<PathFd> Filesystem::ReopenByName(const Dentry& dentry, BorrowedFd parent, const std::string& name) {
+  ASSIGN_OR_RETURN(const Name checked, Name::Parse(name));
+  ErrnoOr<UniqueFd> fd = WithFdsToSpare([&] { return sys::OpenPath(parent, checked); });
+  if (!fd.ok()) return fd.error() == ENOENT ? Errno(ESTALE) : fd.error();
+  ASSIGN_OR_RETURN(const sys::Attr attr, sys::Statx(*fd));
+  if (!dentry.inode().Matches(attr)) return Errno(ESTALE);
+  return inodes_.Restore(dentry.inode(), *std::move(fd));
+}
+
+bool Filesystem::GaveUpFdsAfter(Errno error) {
+  if (error == EMFILE || error == ENFILE) {
+    return dentries_.Purge() > 0 || inodes_.GiveUpFds(kGiveUpBatch) > 0;
+  }
+  return false;
+}
+
+ErrnoOr<void> Filesystem::ReserveNode() {
+  if (dentries_.size() < options_.max_nodes) [[likely]] return {};
+  dentries_.Purge();
+  if (dentries_.size() < options_.max_nodes) return {};
+  return Errno(ENFILE);
+}
+
+ErrnoOr<void> Filesystem::ReserveFd() {
+  if (open_fds() < options_.max_fds) [[likely]] return {};
+  if (dentries_.Purge() > 0 || inodes_.GiveUpFds(kGiveUpBatch) > 0) return {};
+  return Errno(ENFILE);
+}
+
+void Filesystem::KeepReachable(const Dentry& dentry) {
+  if (!dentry.shared()) return;  // only we look at it: it dies with its name
+  // Best effort: if the descriptor cannot be had now, the file was out of reach before.
+  if (const ErrnoOr<PathFd> pinned = Pin(dentry); pinned.ok()) dentry.inode().KeepFd();
+}
+
+// ---- looking
+
+Entry Filesystem::AddChild(Dentry& dir, const Name& name, UniqueFd fd, const sys::Attr& attr) {
+  return {.dentry = dentries_.Add(dir, name.view(), inodes_.Intern(std::move(fd), attr)), .attr = attr};
+}
+
+ErrnoOr<Entry> Filesystem::OpenChild(Dentry& dir, BorrowedFd dir_fd, const Name& name) {
+  RETURN_IF_ERROR(ReserveNode());
+  RETURN_IF_ERROR(ReserveFd());
+  ASSIGN_OR_RETURN(UniqueFd fd, WithFdsToSpare([&] { return sys::OpenPath(dir_fd, name); }));
+  ASSIGN_OR_RETURN(const sys::Attr attr, sys::Statx(fd));
+  return AddChild(dir, name, std::move(fd), attr);
+}
+
+ErrnoOr<Entry> Filesystem::Lookup(Dentry& dir, const Name& name) {
+  if (!dir.is_directory()) return Errno(ENOTDIR);
+  absl::ReaderMutexLock lock(&dir.dir().op_mu);
+  if (dir.deleted()) return Errno(ENOENT);
+  ASSIGN_OR_RETURN(const PathFd dir_fd, Pin(dir));
+  if (RefPtr<Dentry> known = dentries_.Find(dir, name.view()); known) {
+    ErrnoOr<sys::Attr> attr = sys::StatxAt(dir_fd, name);
+    if (!attr.ok() && !(attr.error() == ENOENT)) return attr.error();
+    if (attr.ok() && known->inode().Matches(*attr)) {
+      // Who gets a Dentry can rely on its file, wherever its name leads later: it needs the descriptor now.
+      const ErrnoOr<PathFd> pinned = Pin(*known);
+      if (pinned.ok()) return Entry{std::move(known), *attr};
+      if (!(pinned.error() == ESTALE)) return pinned.error();
+    }
+    dentries_.Forget(*known);
+    if (!attr.ok()) return attr.error();
+  }
+  return OpenChild(dir, dir_fd, name);
+}
+
+ErrnoOr<sys::Attr> Filesystem::StatChild(Dentry& dir, const Name& name) {
+  if (!dir.is_directory()) return Errno(ENOTDIR);
+  ASSIGN_OR_RETURN(const PathFd dir_fd, Pin(dir));
+  return sys::StatxAt(dir_fd, name);
+}
+
+ErrnoOr<sys::Attr> Filesystem::Stat(Dentry& dentry) {
+  ASSIGN_OR_RETURN(const PathFd fd, Pin(dentry));
+  return sys::Statx(fd);
+}
+
+ErrnoOr<struct statfs> Filesystem::StatFs(Dentry& dentry) {
+  ASSIGN_OR_RETURN(const PathFd fd, Pin(dentry));
+  return sys::StatFs(fd);
+}
+
+ErrnoOr<absl::string_view> Filesystem::ReadLink(Dentry& dentry, std::span<char> buffer) {
+  if (dentry.type() != S_IFLNK) return Errno(EINVAL);
+  ASSIGN_OR_RETURN(const PathFd fd, Pin(dentry));
+  return sys::ReadLink(fd, buffer);
+}
+
+// ---- attributes
+
+ErrnoOr<void> Filesystem::ChangeMode(Dentry& dentry, uint32_t mode) {
+  if (dentry.type() == S_IFLNK) return Errno(EOPNOTSUPP);
+  ASSIGN_OR_RETURN(const PathFd fd, Pin(dentry));
+  return proc_fds_.ChangeMode(fd, mode & 07777);
+}
+
+ErrnoOr<void> Filesystem::ChangeOwner(Dentry& dentry, Owner owner) {
+  ASSIGN_OR_RETURN(const PathFd fd, Pin(dentry));
+  return sys::ChangeOwner(fd, owner.uid, owner.gid);
+}
+
+ErrnoOr<void> Filesystem::SetTimes(Dentry& dentry, const struct timespec times[2]) {
+  ASSIGN_OR_RETURN(const PathFd fd, Pin(dentry));
+  return sys::SetTimes(fd, times);
+}
+
+ErrnoOr<void> Filesystem::Truncate(Dentry& dentry, uint64_t size) {
+  if (dentry.is_directory()) return Errno(EISDIR);
+  if (dentry.type() != S_IFREG) return Errno(EINVAL);
+  if (size > INT64_MAX) return Errno(EINVAL);
+  ASSIGN_OR_RETURN(const PathFd path_fd, Pin(dentry));
+  ASSIGN_OR_RETURN(const UniqueFd fd,
+                   WithFdsToSpare([&] { return proc_fds_.Reopen(path_fd, O_WRONLY | O_NONBLOCK); }));
+  return sys::FTruncate(fd, size);
+}
+
+// ---- open files
+
+ErrnoOr<RefPtr<Handle>> Filesystem::Open(Dentry& dentry, int flags) {
+  const int access = flags & O_ACCMODE;
+  RETURN_IF_ERROR(ReserveFd());
+  ASSIGN_OR_RETURN(const PathFd path_fd, Pin(dentry));
+  ASSIGN_OR_RETURN(UniqueFd fd, WithFdsToSpare([&] {
+                     return proc_fds_.Reopen(path_fd, (flags & (O_ACCMODE | O_TRUNC)) | O_NONBLOCK | O_NOCTTY);
+                   }));
+  return RefPtr<Handle>::Adopt(new Handle(RefPtr<Dentry>(&dentry), access, std::move(fd), handle_fds_));
+}
+
+ErrnoOr<BorrowedFd> Filesystem::FdOf(Handle& handle) {
+  if (const int fd = handle.fd_.load(std::memory_order_acquire); fd >= 0) return BorrowedFd(fd);
+  RETURN_IF_ERROR(ReserveFd());
+  ASSIGN_OR_RETURN(const PathFd path_fd, Pin(handle.dentry()));
+  ASSIGN_OR_RETURN(UniqueFd own, WithFdsToSpare([&] {
+                     return proc_fds_.Reopen(path_fd, handle.access() | O_NONBLOCK | O_NOCTTY);
+                   }));
+  int expected = -1;
+  if (handle.fd_.compare_exchange_strong(expected, own.get(), std::memory_order_acq_rel)) {
+    handle_fds_.fetch_add(1, std::memory_order_relaxed);
+    return BorrowedFd(own.Release());
+  }
+  return BorrowedFd(expected);  // another thread was first
+}
+
+ErrnoOr<size_t> Filesystem::Read(Handle& handle, std::span<std::byte> to, uint64_t offset) {
+  if (!handle.readable()) return Errno(EBADF);
+  ASSIGN_OR_RETURN(const BorrowedFd fd, FdOf(handle));
+  return sys::PReadFull(fd, to, offset);
+}
+
+ErrnoOr<size_t> Filesystem::Write(Handle& handle, std::span<const std::byte> from, uint64_t offset) {
+  if (!handle.writable()) return Errno(EBADF);
+  ASSIGN_OR_RETURN(const BorrowedFd fd, FdOf(handle));
+  return sys::PWriteFull(fd, from, offset);
+}
+
+ErrnoOr<void> Filesystem::Sync(Handle& handle) {
+  ASSIGN_OR_RETURN(const BorrowedFd fd, FdOf(handle));
+  return sys::FSync(fd);
+}
+
+ErrnoOr<void> Filesystem::Allocate(Handle& handle, int mode, uint64_t offset, uint64_t length) {
+  if (!handle.writable()) return Errno(EBADF);
+  ASSIGN_OR_RETURN(const BorrowedFd fd, FdOf(handle));
+  return sys::FAllocate(fd, mode, offset, length);
+}
+
+ErrnoOr<void> Filesystem::ReadDir(Handle& handle, bool rewind, size_t budget,
+                                  absl::FunctionRef<void(const DirEntry&)> sink) {
+  Dentry& dir = handle.dentry();
+  if (!dir.is_directory()) return Errno(ENOTDIR);
+  ASSIGN_OR_RETURN(const BorrowedFd fd, FdOf(handle));
+  const InodeKey& key = dir.inode().key();
+  ASSIGN_OR_RETURN(const struct statfs statfs, sys::StatFs(fd));
+  // Everything in a directory is on its device, but for files of overlayfs's lower layers. What is mounted on a
+  // name has another device; the entry is of the name below it, whose inode number it gives.
+  const bool ask_each = statfs.f_type == OVERLAYFS_SUPER_MAGIC;
+  absl::MutexLock lock(&handle.position_mu_);
+  if (rewind) RETURN_IF_ERROR(sys::SeekTo(fd, 0));
+  alignas(struct dirent64) std::byte buffer[kDirBuffer];
+  size_t left = budget;
+  while (left > 0) {
+    ErrnoOr<size_t> size = sys::GetDents(fd, std::span(buffer, std::min(left, sizeof(buffer))));
+    if (!size.ok()) {
+      // The next record does not fit what is left of the budget.
+      if (size.error() == EINVAL && left < kMaxDirRecord) return {};
+      return size.error();
+    }
+    if (*size == 0) return {};
+    for (size_t at = 0; at < *size;) {
+      const auto* record = reinterpret_cast<const struct dirent64*>(buffer + at);
+      at += record->d_reclen;
+      const absl::string_view name = record->d_name;
+      if (name == "." || name == "..") continue;
+      DirEntry entry = {.ino = record->d_ino,
+                        .dev_major = key.dev_major,
+                        .dev_minor = key.dev_minor,
+                        .off = static_cast<uint64_t>(record->d_off),
+                        .type = record->d_type,
+                        .name = name};
+      if (ask_each && !FillDevice(fd, entry)) continue;
+      left -= std::min<size_t>(left, record->d_reclen);
+      sink(entry);
+    }
+  }
+  return {};
+}
+
+ErrnoOr<UniqueFd> Filesystem::Connect(Dentry& socket, int type, const sys::Credentials* creds) {
+  if (socket.type() != S_IFSOCK) return Errno(ENOTSOCK);
+  ASSIGN_OR_RETURN(const PathFd fd, Pin(socket));
+  return WithFdsToSpare([&] { return sys::ConnectTo(proc_fds_, fd, type, creds); });
+}
+
+}  // namespace gofer::fs
