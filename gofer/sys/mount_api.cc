@@ -47,6 +47,16 @@ ErrnoOr<UniqueFd> CloneTree(BorrowedFd file, Recursive recursive) {
   return OpenTree(file.get(), "", AT_EMPTY_PATH, recursive);
 }
 
+ErrnoOr<UniqueFd> OpenDirectory(BorrowedFd directory) {
+  return Opened(Call("openat", [&] {
+    return ::openat(directory.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  }));
+}
+
+ErrnoOr<UniqueFd> OpenLocation(const char* path) {
+  return Opened(Call("open", [&] { return ::open(path, O_PATH | O_CLOEXEC); }));
+}
+
 ErrnoOr<UniqueFd> NewTmpfs() {
   ASSIGN_OR_RETURN(const UniqueFd context, Opened(Call("fsopen", [] {
                      return syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC);
@@ -72,15 +82,22 @@ ErrnoOr<void> AttachTree(BorrowedFd tree, BorrowedFd target) {
 }
 
 ErrnoOr<void> RestrictMount(BorrowedFd mount, uint64_t attributes, Recursive recursive) {
-  return SetAttributes(mount, {.attr_set = attributes}, recursive);
+  struct mount_attr change = {};
+  change.attr_set = attributes;
+  return SetAttributes(mount, change, recursive);
 }
 
 ErrnoOr<void> SetAtime(BorrowedFd mount, uint64_t set_atime) {
-  return SetAttributes(mount, {.attr_set = set_atime, .attr_clr = MOUNT_ATTR__ATIME}, Recursive::kNo);
+  struct mount_attr change = {};
+  change.attr_set = set_atime;
+  change.attr_clr = MOUNT_ATTR__ATIME;
+  return SetAttributes(mount, change, Recursive::kNo);
 }
 
 ErrnoOr<void> SetPropagation(BorrowedFd mount, unsigned long propagation, Recursive recursive) {
-  return SetAttributes(mount, {.propagation = propagation}, recursive);
+  struct mount_attr change = {};
+  change.propagation = propagation;
+  return SetAttributes(mount, change, recursive);
 }
 
 ErrnoOr<void> MakeRootSlave() {

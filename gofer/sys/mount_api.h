@@ -27,6 +27,10 @@ ErrnoOr<UniqueFd> CloneTree(const char* path, Recursive recursive);
 // A detached copy of the mount that `file` (O_PATH is enough) is in, with `file` as its root: `..` does not lead
 // out of it.
 ErrnoOr<UniqueFd> CloneTree(BorrowedFd file, Recursive recursive);
+// What an open_tree descriptor or any O_PATH descriptor of a directory refers to, opened for reading.
+ErrnoOr<UniqueFd> OpenDirectory(BorrowedFd directory);
+// The file at a path, symlinks followed, as O_PATH.
+ErrnoOr<UniqueFd> OpenLocation(const char* path);
 // A new, empty tmpfs, its root directory with mode 0755.
 ErrnoOr<UniqueFd> NewTmpfs();
 // Puts a detached tree onto `target`; from then on `tree` is a descriptor of the attached mount's root.

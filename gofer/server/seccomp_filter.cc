@@ -1,0 +1,126 @@
+#include "gofer/server/seccomp_filter.h"
+
+#include <seccomp.h>
+#include <sys/syscall.h>
+
+#include <cerrno>
+#include <memory>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gofer/base/errno.h"
+#include "gofer/base/status_macros.h"
+#include "gofer/server/seccomp_rules.h"
+#include "gofer/sys/process.h"
+
+namespace gofer::server {
+namespace {
+
+struct ReleaseFilter {
+  void operator()(void* filter) const { seccomp_release(filter); }
+};
+using Filter = std::unique_ptr<void, ReleaseFilter>;
+
+// libseccomp answers 0 or a negative errno.
+absl::Status Check(int result, absl::string_view what) {
+  if (result == 0) return absl::OkStatus();
+  return ToStatus(Errno(-result), absl::StrCat("seccomp: ", what));
+}
+
+uint32_t DefaultAction(SeccompMode mode) {
+  switch (mode) {
+    case SeccompMode::kTrap:
+      return SCMP_ACT_TRAP;
+    case SeccompMode::kLog:
+      return SCMP_ACT_LOG;
+    case SeccompMode::kKill:
+    case SeccompMode::kNone:
+      break;
+  }
+  return SCMP_ACT_KILL_PROCESS;
+}
+
+bool Wanted(RuleSet set, const SeccompOptions& options) {
+  switch (set) {
+    case RuleSet::kServe:
+      return true;
+    case RuleSet::kListen:
+      return options.listen;
+    case RuleSet::kHostSocketsOpen:
+      return options.host_sockets_open;
+    case RuleSet::kHostSocketsMake:
+      return options.host_sockets_make;
+  }
+  return false;
+}
+
+absl::Status AddRule(const Filter& filter, const SeccompRule& rule) {
+  std::vector<struct scmp_arg_cmp> arguments;
+  for (const Condition& condition : rule.conditions) {
+    if (condition.mask == 0) continue;
+    arguments.push_back({.arg = condition.argument,
+                         .op = SCMP_CMP_MASKED_EQ,
+                         .datum_a = condition.mask,
+                         .datum_b = condition.value});
+  }
+  const int result = seccomp_rule_add_array(filter.get(), SCMP_ACT_ALLOW, rule.number,
+                                            static_cast<unsigned>(arguments.size()), arguments.data());
+  return Check(result, absl::StrCat("rule for ", rule.name));
+}
+
+}  // namespace
+
+absl::StatusOr<SeccompMode> ParseSeccompMode(absl::string_view text) {
+  for (const SeccompMode mode :
+       {SeccompMode::kKill, SeccompMode::kTrap, SeccompMode::kLog, SeccompMode::kNone}) {
+    if (text == SeccompModeName(mode)) return mode;
+  }
+  return absl::InvalidArgumentError(absl::StrCat("\"", text, "\" is not one of kill, trap, log, none"));
+}
+
+absl::string_view SeccompModeName(SeccompMode mode) {
+  switch (mode) {
+    case SeccompMode::kKill:
+      return "kill";
+    case SeccompMode::kTrap:
+      return "trap";
+    case SeccompMode::kLog:
+      return "log";
+    case SeccompMode::kNone:
+      return "none";
+  }
+  return "?";
+}
+
+absl::Status InstallSeccompFilter(const SeccompOptions& options) {
+  if (options.mode == SeccompMode::kNone) return absl::OkStatus();
+  if (options.mode == SeccompMode::kTrap) {
+    if (const ErrnoOr<void> set = sys::ExitOnForbiddenCall(); !set.ok()) {
+      return ToStatus(set.error(), "sigaction(SIGSYS)");
+    }
+  }
+  const Filter filter(seccomp_init(DefaultAction(options.mode)));
+  if (filter == nullptr) return absl::InternalError("seccomp: no filter could be made");
+  // A 32-bit or x32 call has other numbers: it is not the call that the table means.
+  RETURN_IF_ERROR(
+      Check(seccomp_attr_set(filter.get(), SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS), "architecture"));
+  RETURN_IF_ERROR(Check(seccomp_attr_set(filter.get(), SCMP_FLTATR_CTL_TSYNC, 1), "TSYNC"));
+  // A binary tree over the numbers instead of a list: every call passes through the filter.
+  RETURN_IF_ERROR(Check(seccomp_attr_set(filter.get(), SCMP_FLTATR_CTL_OPTIMIZE, 2), "tree"));
+  for (const SeccompRule& rule : SeccompRules()) {
+    if (Wanted(rule.set, options)) RETURN_IF_ERROR(AddRule(filter, rule));
+  }
+  // A signal only to ourselves (abort), not to what else lives in the pid namespace.
+  const struct scmp_arg_cmp self = {.arg = 0,
+                                    .op = SCMP_CMP_MASKED_EQ,
+                                    .datum_a = 0xffffffff,
+                                    .datum_b = static_cast<scmp_datum_t>(sys::ProcessId())};
+  RETURN_IF_ERROR(
+      Check(seccomp_rule_add_array(filter.get(), SCMP_ACT_ALLOW, SYS_tgkill, 1, &self), "rule for tgkill"));
+  // Its flags are in memory, where no filter can look. The C library falls back to clone.
+  RETURN_IF_ERROR(
+      Check(seccomp_rule_add_array(filter.get(), SCMP_ACT_ERRNO(ENOSYS), SYS_clone3, 0, nullptr), "clone3"));
+  return Check(seccomp_load(filter.get()), "load");
+}
+
+}  // namespace gofer::server

@@ -1,0 +1,38 @@
+// Installs the system call filter of seccomp_rules.h for the whole process, for good.
+//
+// Threads: applies to all threads (TSYNC) and those they start. Sets no_new_privs.
+// Errors:  an absl::Status; nothing is filtered then, and the caller ends the process.
+// Source:  seccomp(2), libseccomp; spec/security.md s.1.
+
+#ifndef GOFER_SERVER_SECCOMP_FILTER_H_
+#define GOFER_SERVER_SECCOMP_FILTER_H_
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace gofer::server {
+
+// What a call that is not in the table does.
+enum class SeccompMode {
+  kKill,  // ends the process
+  kTrap,  // ends the process with status 159 and names the call on stderr: for tests
+  kLog,   // is noted in the audit log and allowed: for development and sanitizer builds
+  kNone,  // no filter
+};
+
+absl::StatusOr<SeccompMode> ParseSeccompMode(absl::string_view text);
+absl::string_view SeccompModeName(SeccompMode mode);
+
+struct SeccompOptions {
+  SeccompMode mode = SeccompMode::kKill;
+  bool listen = false;
+  bool host_sockets_open = false;
+  bool host_sockets_make = false;
+};
+
+absl::Status InstallSeccompFilter(const SeccompOptions& options);
+
+}  // namespace gofer::server
+
+#endif  // GOFER_SERVER_SECCOMP_FILTER_H_

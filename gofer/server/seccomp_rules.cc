@@ -1,0 +1,160 @@
+#include "gofer/server/seccomp_rules.h"
+
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <linux/sched.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#ifndef SYS_fchmodat2
+#define SYS_fchmodat2 452  // Linux 6.6; the same number on every architecture
+#endif
+
+namespace gofer::server {
+namespace {
+
+using enum RuleSet;
+
+// The low 32 bits are this value: arguments of type int, whatever the upper half holds.
+constexpr Condition Int(uint8_t argument, uint32_t value) { return {argument, 0xffffffff, value}; }
+// None of these bits.
+constexpr Condition Without(uint8_t argument, uint32_t bits) { return {argument, bits, 0}; }
+// A descriptor, so neither AT_FDCWD nor anything else negative: no path is ever taken from the working directory.
+constexpr Condition Directory(uint8_t argument) { return {argument, 0x80000000, 0}; }
+constexpr Condition FutexCommand(uint32_t command) {
+  return {1, ~static_cast<uint32_t>(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME), command};
+}
+
+// What the C library passes to start a thread, and nothing that makes a process or a namespace.
+constexpr uint32_t kThreadFlags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_SIGHAND | CLONE_THREAD |
+                                  CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
+
+#define CALL(name) #name, SYS_##name
+
+constexpr SeccompRule kRules[] = {
+    // Finding files and reading what they are.
+    {CALL(openat2), kServe, {Directory(0)}, "look up one name"},
+    {CALL(openat), kServe, {Directory(0)}, "create a file; reopen one through the directory of descriptors"},
+    {CALL(statx), kServe, {Directory(0)}, "attributes"},
+    {CALL(fstatfs), kServe, {}, "FStatFS"},
+    {CALL(readlinkat), kServe, {Directory(0)}, "ReadLinkAt"},
+    {CALL(getdents64), kServe, {}, "Getdents64"},
+    {CALL(lseek), kServe, {}, "start a listing again"},
+    {CALL(close), kServe, {}, "descriptors end"},
+
+    // File data.
+    {CALL(pread64), kServe, {}, "PRead"},
+    {CALL(pwrite64), kServe, {}, "PWrite"},
+    {CALL(preadv), kServe, {}, "PRead into the packet window"},
+    {CALL(pwritev), kServe, {}, "PWrite from the packet window"},
+    {CALL(preadv2), kServe, {}, "PRead that may not block"},
+    {CALL(pwritev2), kServe, {}, "PWrite that may not block"},
+    {CALL(fsync), kServe, {}, "FSync"},
+    {CALL(fdatasync), kServe, {}, "FSync of data"},
+    {CALL(ftruncate), kServe, {}, "SetStat size; the size of a channel's memory"},
+    {CALL(fallocate), kServe, {}, "FAllocate"},
+
+    // Attributes.
+    {CALL(fchmod), kServe, {}, "SetStat mode of an open file; the mode of a socket before it is bound"},
+    {CALL(fchmodat), kServe, {Directory(0)}, "SetStat mode where the kernel has no fchmodat2"},
+    {"fchmodat2", SYS_fchmodat2, kServe, {Directory(0)}, "SetStat mode"},
+    {CALL(fchownat), kServe, {Directory(0)}, "SetStat owner"},
+    {CALL(utimensat), kServe, {Directory(0)}, "SetStat times"},
+    {CALL(fgetxattr), kServe, {}, "FGetXattr"},
+    {CALL(fsetxattr), kServe, {}, "FSetXattr"},
+    {CALL(flistxattr), kServe, {}, "FListXattr"},
+    {CALL(fremovexattr), kServe, {}, "FRemoveXattr"},
+
+    // Names.
+    {CALL(mkdirat), kServe, {Directory(0)}, "MkdirAt"},
+    {CALL(mknodat), kServe, {Directory(0), Int(3, 0)}, "MknodAt: files and whiteouts, no device has number 0:0"},
+    {CALL(symlinkat), kServe, {Directory(1)}, "SymlinkAt"},
+    {CALL(linkat), kServe, {Directory(0), Directory(2)}, "LinkAt"},
+    {CALL(unlinkat), kServe, {Directory(0)}, "UnlinkAt"},
+    {CALL(renameat2), kServe, {Directory(0), Directory(2)}, "RenameAt, RenameAt2"},
+
+    // The peer.
+    {CALL(recvfrom), kServe, {}, "requests over the socket"},
+    {CALL(recvmsg), kServe, {}, "a channel's descriptor socket"},
+    {CALL(sendto), kServe, {}, "replies over the socket"},
+    {CALL(sendmsg), kServe, {}, "replies with descriptors"},
+    {CALL(shutdown), kServe, {}, "end a connection"},
+    {CALL(socketpair),
+     kServe,
+     {Int(0, AF_UNIX), Int(1, SOCK_SEQPACKET | SOCK_CLOEXEC), Int(2, 0)},
+     "a channel's descriptor socket"},
+    {CALL(memfd_create), kServe, {}, "a channel's packet window"},
+    {CALL(fcntl), kServe, {Int(1, F_ADD_SEALS)}, "the packet window keeps its size"},
+    {CALL(fcntl), kServe, {Int(1, F_GETFL)}, "donated descriptors do not block"},
+    {CALL(fcntl), kServe, {Int(1, F_SETFL)}, "donated descriptors do not block"},
+    {CALL(fcntl), kServe, {Int(1, F_GETFD)}, "the C library looks whether a descriptor is open"},
+    {CALL(fcntl), kServe, {Int(1, F_DUPFD_CLOEXEC)}, "a descriptor for one more holder"},
+    {CALL(ppoll), kServe, {}, "wait for signals and connections"},
+#ifdef SYS_poll
+    {CALL(poll), kServe, {}, "wait for signals and connections"},
+#endif
+    {CALL(read), kServe, {}, "signals and events"},
+    {CALL(write), kServe, {}, "the log; events"},
+    {CALL(writev), kServe, {}, "the C library's last words"},
+    {CALL(eventfd2), kServe, {}, "wake a thread"},
+
+    // Threads and memory.
+    {CALL(futex), kServe, {FutexCommand(FUTEX_WAIT)}, "channels; locks"},
+    {CALL(futex), kServe, {FutexCommand(FUTEX_WAKE)}, "channels; locks"},
+    {CALL(futex), kServe, {FutexCommand(FUTEX_WAIT_BITSET)}, "locks; join"},
+    {CALL(clone), kServe, {Int(0, kThreadFlags)}, "a thread for a channel"},
+    {CALL(set_robust_list), kServe, {}, "start of a thread"},
+    {CALL(rseq), kServe, {}, "start and end of a thread"},
+    {CALL(sched_getaffinity), kServe, {}, "the allocator's number of arenas"},
+    {CALL(sched_yield), kServe, {}, "spin before sleeping"},
+    {CALL(getcpu), kServe, {}, "per-CPU counters"},
+    {CALL(mmap), kServe, {Without(2, PROT_EXEC)}, "packet windows, stacks, heap"},
+    {CALL(mprotect), kServe, {Without(2, PROT_EXEC)}, "guard pages, heap"},
+    {CALL(munmap), kServe, {}, "packet windows, stacks, heap"},
+    {CALL(mremap), kServe, {}, "large allocations grow"},
+    {CALL(madvise), kServe, {}, "give back memory"},
+    {CALL(brk), kServe, {}, "heap"},
+    {CALL(exit), kServe, {}, "end of a thread"},
+    {CALL(exit_group), kServe, {}, "end of the process"},
+
+    // Clock, identity, signals.
+    {CALL(clock_gettime), kServe, {}, "latencies, log, where the vDSO cannot answer"},
+    {CALL(clock_nanosleep), kServe, {}, "back off"},
+    {CALL(getpid), kServe, {}, "log"},
+    {CALL(gettid), kServe, {}, "log"},
+    {CALL(getrandom), kServe, {}, "hash seeds"},
+    {CALL(prctl), kServe, {Int(0, PR_SET_NAME)}, "names of threads"},
+    {CALL(rt_sigaction), kServe, {}, "abort"},
+    {CALL(rt_sigprocmask), kServe, {}, "start of a thread; abort"},
+    {CALL(rt_sigreturn), kServe, {}, "end of a signal handler"},
+    {CALL(sigaltstack), kServe, {}, "end of a thread"},
+    {CALL(restart_syscall), kServe, {}, "a call goes on after a stop"},
+
+    {CALL(accept4), kListen, {}, "a new client"},
+    {CALL(getsockopt), kListen, {Int(1, SOL_SOCKET), Int(2, SO_TYPE)}, "is it a stream socket"},
+    {CALL(getpeername), kListen, {}, "is it connected"},
+
+    {CALL(socket), kHostSocketsOpen, {Int(0, AF_UNIX), Int(2, 0)}, "Connect"},
+    {CALL(connect), kHostSocketsOpen, {}, "Connect"},
+    {CALL(fchdir), kHostSocketsOpen, {}, "name a socket relative to the directory of descriptors"},
+    {CALL(geteuid), kHostSocketsOpen, {}, "ConnectWithCreds: whom to become again"},
+    {CALL(getegid), kHostSocketsOpen, {}, "ConnectWithCreds: whom to become again"},
+    {CALL(setresuid), kHostSocketsOpen, {Int(0, ~0u), Int(2, ~0u)}, "ConnectWithCreds: effective id only"},
+    {CALL(setresgid), kHostSocketsOpen, {Int(0, ~0u), Int(2, ~0u)}, "ConnectWithCreds: effective id only"},
+
+    {CALL(socket), kHostSocketsMake, {Int(0, AF_UNIX), Int(2, 0)}, "BindAt"},
+    {CALL(bind), kHostSocketsMake, {}, "BindAt"},
+    {CALL(fchdir), kHostSocketsMake, {}, "name a socket relative to its directory"},
+    {CALL(listen), kHostSocketsMake, {}, "Listen"},
+    {CALL(accept4), kHostSocketsMake, {}, "Accept"},
+};
+
+#undef CALL
+
+}  // namespace
+
+std::span<const SeccompRule> SeccompRules() { return kRules; }
+
+}  // namespace gofer::server
