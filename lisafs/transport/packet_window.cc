@@ -1,0 +1,61 @@
+#include "lisafs/transport/packet_window.h"
+
+#include <climits>
+
+#include "gofer/sys/futex.h"
+
+namespace lisafs {
+namespace {
+
+constexpr uint32_t kClientTurn = 0;
+constexpr uint32_t kServerTurn = 1;
+constexpr uint32_t kShutDown = 2;
+
+static_assert(std::atomic<uint32_t>::is_always_lock_free);
+
+}  // namespace
+
+PacketWindow::PacketWindow(std::span<std::byte> memory)
+    : header_(memory.data()), datagram_(memory.subspan(sizeof(PacketHeader))) {}
+
+std::atomic<uint32_t>& PacketWindow::state() const {
+  return *reinterpret_cast<std::atomic<uint32_t>*>(header_ + offsetof(PacketHeader, connection_state));
+}
+
+std::atomic<uint32_t>& PacketWindow::data_len() const {
+  return *reinterpret_cast<std::atomic<uint32_t>*>(header_ + offsetof(PacketHeader, data_len));
+}
+
+PacketWindow::Turn PacketWindow::Wait(SpinPolicy& spin) {
+  bool slept = false;
+  for (;;) {
+    const uint32_t now = state().load(std::memory_order_acquire);
+    if (now != kClientTurn) {
+      if (slept) spin.Slept();
+      if (now == kServerTurn) return Turn::kOurs;
+      return now == kShutDown ? Turn::kShutDown : Turn::kBroken;
+    }
+    if (!slept && spin.Poll(state(), kClientTurn)) continue;
+    slept = true;
+    gofer::sys::FutexWait(state(), kClientTurn);
+  }
+}
+
+bool PacketWindow::HandOver(uint32_t size) {
+  data_len().store(size, std::memory_order_relaxed);
+  uint32_t expected = kServerTurn;
+  if (!state().compare_exchange_strong(expected, kClientTurn, std::memory_order_release,
+                                       std::memory_order_relaxed)) {
+    return false;
+  }
+  gofer::sys::FutexWake(state(), 1);
+  return true;
+}
+
+void PacketWindow::ShutDown() {
+  // Whoever sleeps does so on the other's turn; a value that the client has made up changes nothing.
+  state().exchange(kShutDown, std::memory_order_acq_rel);
+  gofer::sys::FutexWake(state(), INT_MAX);
+}
+
+}  // namespace lisafs

@@ -1,0 +1,99 @@
+#include "lisafs/transport/spin_policy.h"
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+namespace lisafs {
+namespace {
+
+// About what waking a thread on another processor costs; polling for longer cannot pay.
+constexpr int64_t kMaxPoll = 20'000;
+constexpr int64_t kMinPoll = 2'000;
+// Two looks at the clock further apart than this: the thread was not running in between.
+constexpr int64_t kInterrupted = 8'000;
+// Another channel that was served so recently counts as busy.
+constexpr int64_t kBusy = 200'000;
+constexpr uint32_t kMaxPause = 256;
+// Processors up to which only one busy channel may poll.
+constexpr int kSmallMachine = 3;
+
+int64_t Now() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+void Relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+int Processors() {
+  static const int count = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  return count;
+}
+
+// Process-wide: who polls, and whether more than one channel is in use.
+std::atomic<int> g_polling{0};
+std::atomic<const SpinPolicy*> g_last_served{nullptr};
+std::atomic<int64_t> g_last_change{0};
+
+}  // namespace
+
+bool SpinPolicy::MayPoll(int64_t now) const {
+  const int processors = Processors();
+  if (processors < 2) return false;
+  if (processors <= kSmallMachine && now - g_last_change.load(std::memory_order_relaxed) < kBusy) return false;
+  return g_polling.load(std::memory_order_relaxed) < std::max(1, processors / 2);
+}
+
+void SpinPolicy::Learn(int64_t gap) {
+  // A long silence says nothing about the next burst: it counts as just too long.
+  expected_gap_ += (std::min(gap, 2 * kMaxPoll) - expected_gap_) / 4;
+}
+
+bool SpinPolicy::Poll(const std::atomic<uint32_t>& word, uint32_t expected) {
+  if (word.load(std::memory_order_acquire) != expected) return true;
+  int64_t now = Now();
+  waiting_since_ = now;
+  if (g_last_served.load(std::memory_order_relaxed) != this) {
+    g_last_served.store(this, std::memory_order_relaxed);
+    g_last_change.store(now, std::memory_order_relaxed);
+  }
+  if (pause_ > 0) {
+    --pause_;
+    return false;
+  }
+  if (expected_gap_ > kMaxPoll || !MayPoll(now)) return false;
+  const int64_t deadline = now + std::clamp(2 * expected_gap_, kMinPoll, kMaxPoll);
+  g_polling.fetch_add(1, std::memory_order_relaxed);
+  bool changed = false;
+  bool interrupted = false;
+  while (!changed && !interrupted && now < deadline) {
+    for (int i = 0; i < 16 && !changed; ++i) {
+      Relax();
+      changed = word.load(std::memory_order_acquire) != expected;
+    }
+    const int64_t later = Now();
+    interrupted = later - now > kInterrupted;
+    now = later;
+  }
+  g_polling.fetch_sub(1, std::memory_order_relaxed);
+  if (changed) {
+    Learn(now - waiting_since_);
+    next_pause_ = 1;
+  }
+  if (interrupted) {
+    pause_ = next_pause_;
+    next_pause_ = std::min(2 * next_pause_, kMaxPause);
+  }
+  return changed;
+}
+
+void SpinPolicy::Slept() { Learn(Now() - waiting_since_); }
+
+}  // namespace lisafs

@@ -1,0 +1,42 @@
+// SpinPolicy: whether, and for how long, a thread that waits for its peer's next request polls before it sleeps.
+//
+// Being awake when the request arrives saves a wake-up across processors, most of a round trip. Polling in vain
+// burns what the peer could use. So each channel learns how soon its peer comes back and polls for no longer
+// than that, never for longer than a wake-up costs; and not at all where the machine has one processor, where as
+// many threads poll already as it can spare, where on a small machine another channel is busy too, or where the
+// poller was itself interrupted (then others want the processor).
+//
+// Owner:   one per channel. Threads: used by the thread that serves the channel; what is shared between channels
+//          is process-wide and atomic.
+// Units:   nanoseconds of the monotonic clock.
+
+#ifndef LISAFS_TRANSPORT_SPIN_POLICY_H_
+#define LISAFS_TRANSPORT_SPIN_POLICY_H_
+
+#include <atomic>
+#include <cstdint>
+
+namespace lisafs {
+
+class SpinPolicy {
+ public:
+  // Polls `word` while it holds `expected`. True if it changed; false if the caller had better sleep.
+  bool Poll(const std::atomic<uint32_t>& word, uint32_t expected);
+  // The caller slept and its turn has come.
+  void Slept();
+
+ private:
+  bool MayPoll(int64_t now) const;
+  void Learn(int64_t gap);
+
+  int64_t waiting_since_ = 0;
+  // How soon the peer comes back, a moving average; optimistic at first.
+  int64_t expected_gap_ = 0;
+  // Waits left in which polling is not tried, and how many the next disappointment costs.
+  uint32_t pause_ = 0;
+  uint32_t next_pause_ = 1;
+};
+
+}  // namespace lisafs
+
+#endif  // LISAFS_TRANSPORT_SPIN_POLICY_H_
