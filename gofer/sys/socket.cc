@@ -197,6 +197,12 @@ ErrnoOr<void> CheckConnectedStream(BorrowedFd socket) {
   return {};
 }
 
+ErrnoOr<UniqueFd> Duplicate(BorrowedFd fd) {
+  UniqueFd copy(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
+  if (!copy.valid()) return Errno::Last();
+  return copy;
+}
+
 ErrnoOr<void> SetNonBlocking(BorrowedFd fd, bool on) {
   const int flags = ::fcntl(fd.get(), F_GETFL);
   if (flags < 0) return Errno::Last();

@@ -47,6 +47,8 @@ ErrnoOr<std::pair<UniqueFd, UniqueFd>> SeqpacketPair();
 void Shutdown(BorrowedFd socket, int how);
 // Whether it is a connected stream socket of the unix family: EINVAL, ENOTSOCK, ENOTCONN if not.
 ErrnoOr<void> CheckConnectedStream(BorrowedFd socket);
+// Another descriptor of the same open file description, O_CLOEXEC.
+ErrnoOr<UniqueFd> Duplicate(BorrowedFd fd);
 // Blocking or not, for the open file description.
 ErrnoOr<void> SetNonBlocking(BorrowedFd fd, bool on);
 

@@ -1,0 +1,64 @@
+#include "lisafs/server/handlers.h"
+
+#include <sys/stat.h>
+
+#include <cstring>
+
+namespace lisafs {
+namespace {
+
+StatxTimestamp ToWire(const struct statx_timestamp& time) {
+  return {.sec = time.tv_sec, .nsec = time.tv_nsec, .pad = 0};
+}
+
+}  // namespace
+
+Statx ToWire(const gofer::sys::Attr& attr) {
+  return {.mask = attr.stx_mask,
+          .blksize = attr.stx_blksize,
+          .attributes = 0,  // the reference does not tell them
+          .nlink = attr.stx_nlink,
+          .uid = attr.stx_uid,
+          .gid = attr.stx_gid,
+          .mode = attr.stx_mode,
+          .pad = 0,
+          .ino = attr.stx_ino,
+          .size = attr.stx_size,
+          .blocks = attr.stx_blocks,
+          .attributes_mask = 0,
+          .atime = ToWire(attr.stx_atime),
+          .btime = ToWire(attr.stx_btime),
+          .ctime = ToWire(attr.stx_ctime),
+          .mtime = ToWire(attr.stx_mtime),
+          .rdev_major = attr.stx_rdev_major,
+          .rdev_minor = attr.stx_rdev_minor,
+          .dev_major = attr.stx_dev_major,
+          .dev_minor = attr.stx_dev_minor};
+}
+
+ErrnoOr<RefPtr<ControlFd>> WritableDir(const Connection& connection, FdId id) {
+  ASSIGN_OR_RETURN(RefPtr<ControlFd> dir, connection.fds().Control(id));
+  if (!dir->is_directory()) return Errno(ENOTDIR);
+  if (dir->deleted()) return Errno(EINVAL);
+  return dir;
+}
+
+ErrnoOr<void> CheckType(uint32_t type) {
+  switch (type) {
+    case S_IFREG:
+    case S_IFDIR:
+    case S_IFLNK:
+    case S_IFIFO:
+    case S_IFSOCK:
+    case S_IFCHR:
+      return {};
+    default:
+      return Errno(EPERM);
+  }
+}
+
+Inode NewInode(Connection& connection, gofer::fs::Entry entry) {
+  return {.control_fd = connection.fds().Add(std::move(entry.dentry)), .stat = ToWire(entry.attr)};
+}
+
+}  // namespace lisafs

@@ -1,0 +1,92 @@
+#include "lisafs/server/server.h"
+
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "gofer/base/errno.h"
+#include "gofer/base/status_macros.h"
+#include "gofer/sys/socket.h"
+#include "lisafs/transport/main_socket.h"
+
+namespace lisafs {
+
+absl::Status Server::AddConnection(gofer::UniqueFd socket, ConnectionOptions options) {
+  if (!absl::StartsWith(options.mount_path, "/")) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("mount path \"", options.mount_path, "\" is not absolute; begin it with \"/\""));
+  }
+  const int number = socket.get();
+  if (const auto checked = gofer::sys::CheckConnectedStream(socket); !checked.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat("descriptor ", number,
+                                                   " is no connected unix stream socket: ",
+                                                   checked.error().ToString()));
+  }
+  auto main_socket = MainSocket::Create(std::move(socket));
+  if (!main_socket.ok()) {
+    return gofer::ToStatus(main_socket.error(), absl::StrCat("setting up descriptor ", number));
+  }
+  Reap();
+  auto served = std::make_unique<Served>();
+  served->connection =
+      std::make_unique<Connection>(filesystem_, options_, std::move(options), *std::move(main_socket));
+  absl::MutexLock lock(&mu_);
+  if (live_ >= kMaxConnections) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("descriptor ", number, ": ", live_, " connections are open, limit ", kMaxConnections));
+  }
+  ++live_;
+  served->thread = std::thread([this, raw = served.get()] { Run(raw); });
+  connections_.push_back(std::move(served));
+  return absl::OkStatus();
+}
+
+void Server::Run(Served* served) {
+  served->connection->Serve();
+  absl::MutexLock lock(&mu_);
+  served->ended = true;
+  --live_;
+}
+
+void Server::Reap() {
+  std::vector<std::unique_ptr<Served>> ended;  // joined and destroyed after the lock
+  {
+    absl::MutexLock lock(&mu_);
+    for (size_t i = 0; i < connections_.size();) {
+      if (connections_[i]->ended) {
+        ended.push_back(std::move(connections_[i]));
+        connections_[i] = std::move(connections_.back());
+        connections_.pop_back();
+      } else {
+        ++i;
+      }
+    }
+  }
+  for (const std::unique_ptr<Served>& served : ended) served->thread.join();
+}
+
+size_t Server::num_connections() const {
+  absl::ReaderMutexLock lock(&mu_);
+  return live_;
+}
+
+void Server::Wait() {
+  {
+    absl::MutexLock lock(&mu_);
+    mu_.Await(absl::Condition(this, &Server::NoneLeft));
+  }
+  Reap();
+}
+
+void Server::Stop(absl::Duration grace) {
+  {
+    absl::MutexLock lock(&mu_);
+    for (const auto& served : connections_) served->connection->Stop();
+    if (!mu_.AwaitWithTimeout(absl::Condition(this, &Server::NoneLeft), grace)) {
+      for (const auto& served : connections_) served->connection->ShutDown();
+    }
+  }
+  Wait();
+}
+
+}  // namespace lisafs

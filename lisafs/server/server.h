@@ -1,0 +1,72 @@
+// Server: the LISAFS front end. All connections of one container, on one Filesystem.
+//
+//   lisafs::Server server(filesystem, options);
+//   RETURN_IF_ERROR(server.AddConnection(std::move(socket), {.mount_path = "/data", .readonly = true}));
+//   server.Wait();
+//
+// Owner:   gofer::server; the Filesystem outlives it. Threads: safe. A connection is served by a thread of its own
+//          and one per channel; there are no others.
+// Errors:  AddConnection: kInvalidArgument for a descriptor that is no connected unix stream socket or a path that
+//          is not absolute, kResourceExhausted past kMaxConnections.
+// Source:  spec/lisafs.md s.6, s.7.
+
+#ifndef LISAFS_SERVER_SERVER_H_
+#define LISAFS_SERVER_SERVER_H_
+
+#include <cstddef>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "gofer/base/unique_fd.h"
+#include "gofer/fs/filesystem.h"
+#include "lisafs/server/connection.h"
+#include "lisafs/server/options.h"
+
+namespace lisafs {
+
+inline constexpr size_t kMaxConnections = 1024;
+
+class Server {
+ public:
+  Server(gofer::fs::Filesystem* filesystem, ServerOptions options)
+      : filesystem_(*filesystem), options_(options) {}
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+  ~Server() { Stop(); }
+
+  // Starts to serve a connected socket.
+  absl::Status AddConnection(gofer::UniqueFd socket, ConnectionOptions options) ABSL_LOCKS_EXCLUDED(mu_);
+
+  size_t num_connections() const ABSL_LOCKS_EXCLUDED(mu_);
+  // Returns when no connection is left.
+  void Wait() ABSL_LOCKS_EXCLUDED(mu_);
+  // Lets requests in flight finish, for `grace` at most, and ends all connections.
+  void Stop(absl::Duration grace = absl::Milliseconds(500)) ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  struct Served {
+    std::unique_ptr<Connection> connection;
+    std::thread thread;
+    bool ended = false;
+  };
+
+  void Run(Served* served) ABSL_LOCKS_EXCLUDED(mu_);
+  bool NoneLeft() const ABSL_SHARED_LOCKS_REQUIRED(mu_) { return live_ == 0; }
+  // Joins the threads of connections that have ended.
+  void Reap() ABSL_LOCKS_EXCLUDED(mu_);
+
+  gofer::fs::Filesystem& filesystem_;
+  const ServerOptions options_;
+  mutable absl::Mutex mu_;
+  size_t live_ ABSL_GUARDED_BY(mu_) = 0;
+  std::vector<std::unique_ptr<Served>> connections_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace lisafs
+
+#endif  // LISAFS_SERVER_SERVER_H_
