@@ -77,9 +77,14 @@ struct CommandLine {
   std::vector<int> held_fds;
   std::string container_id;
 
-  // All of the above.
+  // All that are given.
   std::vector<int> Descriptors() const;
+  // directfs: the sandbox gets the mount points themselves.
   bool DonatesMountPoints() const { return config.directfs.value_or(version != Version::kV22); }
+  // V22 and V24 know no policy for them.
+  bool OpensCharacterDevices() const {
+    return version != Version::kV26 || config.character_devices != CharacterDevices::kEmulatedOnly;
+  }
 };
 
 // `arguments` without argv[0].

@@ -83,14 +83,16 @@ class Builder {
       : line_(line), spec_(spec), plan_(plan) {}
 
   absl::StatusOr<UniqueFd> Build() && {
-    RETURN_IF_ERROR(Or(sys::MakeRootSlave(), "make the mounts of this namespace slaves"));
+    RETURN_IF_ERROR(Or(sys::SetPropagationOfAll(MS_SLAVE), "make the mounts of this namespace slaves"));
     RETURN_IF_ERROR(CloneSources());
     RETURN_IF_ERROR(AttachRoot());
     for (Source& source : sources_) RETURN_IF_ERROR(PlaceSource(source));
+    RETURN_IF_ERROR(RestrictAll());
+    for (Source& device : devices_) RETURN_IF_ERROR(PlaceSource(device));
     RETURN_IF_ERROR(MakeDirectories());
     RETURN_IF_ERROR(RunHooks());
     // Last, so that a mount point can still be made inside a mount that ends up read-only.
-    RETURN_IF_ERROR(Restrict());
+    RETURN_IF_ERROR(ApplyOptions());
     return std::move(root_);
   }
 
@@ -112,7 +114,7 @@ class Builder {
       Source source = {.tree = {}, .from = device.path(), .to = device.path(), .options = {}, .read_only = false};
       ASSIGN_OR_RETURN(source.tree, Or(sys::CloneTree(device.path().c_str(), sys::Recursive::kNo),
                                        absl::StrCat("device ", device.path())));
-      sources_.push_back(std::move(source));
+      devices_.push_back(std::move(source));
     }
     return absl::OkStatus();
   }
@@ -168,15 +170,14 @@ class Builder {
     return RunCreateContainerHooks(spec_, line_.container_id, line_.bundle);
   }
 
-  bool MayOpenDevices() const {
-    return line_.version != Version::kV26 || line_.dev_io_fd >= 0 ||
-           line_.config.character_devices != CharacterDevices::kEmulatedOnly;
+  // Nothing is ever executed here, and devices are opened only where a policy has it, but for those of the device
+  // connection, which are put in place afterwards.
+  absl::Status RestrictAll() {
+    const uint64_t devices = line_.OpensCharacterDevices() ? 0 : MOUNT_ATTR_NODEV;
+    return Or(sys::RestrictMount(root_, MOUNT_ATTR_NOSUID | devices, sys::Recursive::kYes), "restrict the mounts");
   }
 
-  absl::Status Restrict() {
-    // Nothing is ever executed here, and a device is opened only where a policy has it.
-    const uint64_t everywhere = MOUNT_ATTR_NOSUID | (MayOpenDevices() ? 0u : MOUNT_ATTR_NODEV);
-    RETURN_IF_ERROR(Or(sys::RestrictMount(root_, everywhere, sys::Recursive::kYes), "restrict the mounts"));
+  absl::Status ApplyOptions() {
     if (plan_.root.has_value() && plan_.root->read_only) {
       RETURN_IF_ERROR(Or(sys::RestrictMount(root_, MOUNT_ATTR_RDONLY, sys::Recursive::kNo), "read-only root"));
     }
@@ -204,16 +205,9 @@ class Builder {
   const oci::Spec& spec_;
   const ConnectionPlan& plan_;
   std::vector<Source> sources_;
+  std::vector<Source> devices_;
   UniqueFd root_;
 };
-
-// Without CAP_SYS_ADMIN the directory is reached through the whole of /proc.
-absl::StatusOr<UniqueFd> OpenDescriptors(bool alone) {
-  ASSIGN_OR_RETURN(UniqueFd descriptors, Or(sys::OpenProcSelfFd(), "open /proc/self/fd"));
-  if (!alone) return descriptors;
-  ASSIGN_OR_RETURN(const UniqueFd tree, Or(sys::CloneTree(descriptors, sys::Recursive::kNo), "clone /proc/self/fd"));
-  return Or(sys::OpenDirectory(tree), "open the clone of /proc/self/fd");
-}
 
 bool IsOneOf(int64_t magic, std::initializer_list<int64_t> of) {
   return std::find(of.begin(), of.end(), magic) != of.end();
@@ -224,18 +218,18 @@ bool IsOneOf(int64_t magic, std::initializer_list<int64_t> of) {
 absl::StatusOr<Rootfs> BuildRootfs(const CommandLine& line, const oci::Spec& spec, const ConnectionPlan& plan) {
   // A launcher that has set up everything left it where runsc's gofer leaves it for its second half.
   if (!line.setup_root) {
-    ASSIGN_OR_RETURN(UniqueFd descriptors, OpenDescriptors(false));
+    ASSIGN_OR_RETURN(UniqueFd descriptors, Or(sys::OpenProcSelfFd(), "open /proc/self/fd"));
     const std::string path = line.config.unsafe_nonroot ? spec.root().path() : "/root";
     ASSIGN_OR_RETURN(UniqueFd root, Or(sys::OpenRootPath(path.c_str()), absl::StrCat("root ", path)));
     return Rootfs{.root = std::move(root), .descriptors = std::move(descriptors)};
   }
   if (line.config.unsafe_nonroot && plan.mounts.empty() && plan.root.has_value()) {
-    ASSIGN_OR_RETURN(UniqueFd descriptors, OpenDescriptors(false));
+    ASSIGN_OR_RETURN(UniqueFd descriptors, Or(sys::OpenProcSelfFd(), "open /proc/self/fd"));
     const std::string& path = spec.root().path();
     ASSIGN_OR_RETURN(UniqueFd root, Or(sys::OpenRootPath(path.c_str()), absl::StrCat("root ", path)));
     return Rootfs{.root = std::move(root), .descriptors = std::move(descriptors)};
   }
-  ASSIGN_OR_RETURN(UniqueFd descriptors, OpenDescriptors(true));
+  ASSIGN_OR_RETURN(UniqueFd descriptors, Or(sys::OpenProcSelfFdAlone(), "clone /proc/self/fd"));
   ASSIGN_OR_RETURN(UniqueFd root, Builder(line, spec, plan).Build());
   return Rootfs{.root = std::move(root), .descriptors = std::move(descriptors)};
 }

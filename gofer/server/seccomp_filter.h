@@ -24,8 +24,15 @@ enum class SeccompMode {
 absl::StatusOr<SeccompMode> ParseSeccompMode(absl::string_view text);
 absl::string_view SeccompModeName(SeccompMode mode);
 
+// Sanitizers make calls that are in no table.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr SeccompMode kDefaultSeccompMode = SeccompMode::kLog;
+#else
+inline constexpr SeccompMode kDefaultSeccompMode = SeccompMode::kKill;
+#endif
+
 struct SeccompOptions {
-  SeccompMode mode = SeccompMode::kKill;
+  SeccompMode mode = kDefaultSeccompMode;
   bool listen = false;
   bool host_sockets_open = false;
   bool host_sockets_make = false;

@@ -80,6 +80,8 @@ constexpr SeccompRule kRules[] = {
     {CALL(recvmsg), kServe, {}, "a channel's descriptor socket"},
     {CALL(sendto), kServe, {}, "replies over the socket"},
     {CALL(sendmsg), kServe, {}, "replies with descriptors"},
+    {CALL(getsockopt), kServe, {Int(1, SOL_SOCKET), Int(2, SO_TYPE)}, "is a new client's socket a stream"},
+    {CALL(getpeername), kServe, {}, "is a new client's socket connected"},
     {CALL(shutdown), kServe, {}, "end a connection"},
     {CALL(socketpair),
      kServe,
@@ -133,8 +135,6 @@ constexpr SeccompRule kRules[] = {
     {CALL(restart_syscall), kServe, {}, "a call goes on after a stop"},
 
     {CALL(accept4), kListen, {}, "a new client"},
-    {CALL(getsockopt), kListen, {Int(1, SOL_SOCKET), Int(2, SO_TYPE)}, "is it a stream socket"},
-    {CALL(getpeername), kListen, {}, "is it connected"},
 
     {CALL(socket), kHostSocketsOpen, {Int(0, AF_UNIX), Int(2, 0)}, "Connect"},
     {CALL(connect), kHostSocketsOpen, {}, "Connect"},

@@ -47,9 +47,10 @@ ErrnoOr<UniqueFd> CloneTree(BorrowedFd file, Recursive recursive) {
   return OpenTree(file.get(), "", AT_EMPTY_PATH, recursive);
 }
 
-ErrnoOr<UniqueFd> OpenDirectory(BorrowedFd directory) {
+ErrnoOr<UniqueFd> OpenProcSelfFdAlone() {
+  ASSIGN_OR_RETURN(const UniqueFd tree, CloneTree("/proc/self/fd", Recursive::kNo));
   return Opened(Call("openat", [&] {
-    return ::openat(directory.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return ::openat(tree.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   }));
 }
 
@@ -100,9 +101,9 @@ ErrnoOr<void> SetPropagation(BorrowedFd mount, unsigned long propagation, Recurs
   return SetAttributes(mount, change, recursive);
 }
 
-ErrnoOr<void> MakeRootSlave() {
-  return Done(Call("mount", [] {
-    return ::mount(nullptr, "/", nullptr, MS_SLAVE | MS_REC, nullptr);
+ErrnoOr<void> SetPropagationOfAll(unsigned long propagation) {
+  return Done(Call("mount", [&] {
+    return ::mount(nullptr, "/", nullptr, propagation | MS_REC, nullptr);
   }));
 }
 

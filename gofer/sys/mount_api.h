@@ -27,8 +27,9 @@ ErrnoOr<UniqueFd> CloneTree(const char* path, Recursive recursive);
 // A detached copy of the mount that `file` (O_PATH is enough) is in, with `file` as its root: `..` does not lead
 // out of it.
 ErrnoOr<UniqueFd> CloneTree(BorrowedFd file, Recursive recursive);
-// What an open_tree descriptor or any O_PATH descriptor of a directory refers to, opened for reading.
-ErrnoOr<UniqueFd> OpenDirectory(BorrowedFd directory);
+// /proc/self/fd in a mount of its own, so that `..` does not lead from it into the rest of /proc. It works on after
+// /proc is gone.
+ErrnoOr<UniqueFd> OpenProcSelfFdAlone();
 // The file at a path, symlinks followed, as O_PATH.
 ErrnoOr<UniqueFd> OpenLocation(const char* path);
 // A new, empty tmpfs, its root directory with mode 0755.
@@ -47,8 +48,9 @@ ErrnoOr<void> SetPropagation(BorrowedFd mount, unsigned long propagation, Recurs
 
 // ---- the process's view
 
-// Nothing that is mounted from here on shows up in the namespace that ours was copied from.
-ErrnoOr<void> MakeRootSlave();
+// For all mounts of this namespace. MS_SLAVE: nothing that is mounted from here on shows up in the namespace that
+// ours was copied from. MS_PRIVATE: nor the other way round.
+ErrnoOr<void> SetPropagationOfAll(unsigned long propagation);
 // `new_root`, the root of an attached mount, becomes root and working directory; the old tree is detached.
 ErrnoOr<void> PivotInto(BorrowedFd new_root);
 // The weaker way, where CAP_SYS_ADMIN is gone already.

@@ -8,13 +8,17 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <grp.h>
 
 #include <algorithm>
+#include <cstddef>
+#include <cstring>
 #include <vector>
 
 #include "gofer/base/status_macros.h"
@@ -151,6 +155,28 @@ ErrnoOr<void> LockNoRoot() {
 }
 
 int ProcessId() { return ::getpid(); }
+
+ErrnoOr<void> ChangeToRootDirectory() {
+  return Done(Call("chdir", [] { return ::chdir("/"); }));
+}
+
+void ExitNow(int status) { ::_exit(status); }
+
+ErrnoOr<UniqueFd> ConnectNotifySocket(absl::string_view address) {
+  struct sockaddr_un name = {};
+  name.sun_family = AF_UNIX;
+  if (address.size() < 2 || address.size() >= sizeof(name.sun_path)) return Errno(EINVAL);
+  std::memcpy(name.sun_path, address.data(), address.size());
+  if (name.sun_path[0] == '@') name.sun_path[0] = '\0';
+  UniqueFd socket(Call("socket", [] { return ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0); }));
+  if (!socket.valid()) return Errno::Last();
+  // An abstract name ends where the length says, not at a NUL.
+  const auto length = static_cast<socklen_t>(offsetof(struct sockaddr_un, sun_path) + address.size());
+  RETURN_IF_ERROR(Done(Call("connect", [&] {
+    return ::connect(socket.get(), reinterpret_cast<const struct sockaddr*>(&name), length);
+  })));
+  return socket;
+}
 
 ErrnoOr<void> ExitOnForbiddenCall() {
   struct sigaction action = {};

@@ -58,6 +58,11 @@ ErrnoOr<void> LockNoRoot();
 void SetUmask(uint32_t mask);
 
 int ProcessId();
+ErrnoOr<void> ChangeToRootDirectory();
+// Ends the process at once: no destructors, no other thread is waited for.
+[[noreturn]] void ExitNow(int status);
+// A datagram socket connected to the service manager's $NOTIFY_SOCKET (sd_notify(3)); '@' begins an abstract name.
+ErrnoOr<UniqueFd> ConnectNotifySocket(absl::string_view address);
 // A system call that a seccomp filter traps is named on stderr, and the process exits with status 159.
 ErrnoOr<void> ExitOnForbiddenCall();
 

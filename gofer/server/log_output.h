@@ -1,0 +1,67 @@
+// Where glog's records go: one line each, as text or as a JSON object, to one descriptor.
+//
+// Records are cut at 512 bytes and limited to 50 a second; what is dropped is counted and said. Control bytes, which a
+// client can put into names, are escaped.
+//
+// Owner:   the process; started once. The descriptor stays open. Threads: safe.
+// Errors:  a log that cannot be written is lost; service goes on.
+// Source:  spec/security.md s.5, s.7.
+
+#ifndef GOFER_SERVER_LOG_OUTPUT_H_
+#define GOFER_SERVER_LOG_OUTPUT_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "gofer/base/unique_fd.h"
+
+namespace gofer::server {
+
+enum class LogFormat { kText, kJson };
+
+struct LogOptions {
+  LogFormat format = LogFormat::kText;
+  int fd = 2;
+  bool verbose = false;  // VLOG(1) too
+};
+
+// From here on LOG goes there and nowhere else: no files, no copies on stderr.
+void StartLogging(const LogOptions& options);
+
+// Why the process gives up, as one line on stderr in the log's format: "gofer: object, values, next step".
+void ReportFailure(LogFormat format, absl::string_view message);
+
+struct LogRecord {
+  absl::Time time;
+  absl::string_view severity;  // INFO, WARNING, ERROR, FATAL
+  absl::string_view file;      // empty: none
+  int line = 0;
+  absl::string_view message;
+};
+
+// The record as one line, with its newline.
+std::string FormatRecord(LogFormat format, const LogRecord& record);
+
+// A JSON string with its quotes. Bytes that are not UTF-8 come out as \ufffd.
+std::string JsonQuote(absl::string_view text);
+
+// At most `limit` a second; pure, for its test.
+class LogThrottle {
+ public:
+  explicit LogThrottle(int limit) : limit_(limit) {}
+  // Whether a record at `now` may pass; `dropped` is then how many did not since the last that did.
+  bool Admit(absl::Time now, uint64_t& dropped);
+
+ private:
+  const int limit_;
+  int64_t second_ = 0;
+  int admitted_ = 0;
+  uint64_t dropped_ = 0;
+};
+
+}  // namespace gofer::server
+
+#endif  // GOFER_SERVER_LOG_OUTPUT_H_

@@ -1,0 +1,143 @@
+#include "gofer/server/options.h"
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "gofer/base/status_macros.h"
+
+namespace gofer::server {
+namespace {
+
+template <typename Value>
+struct Choice {
+  absl::string_view text;
+  Value value;
+};
+
+template <typename Value, size_t kCount>
+absl::StatusOr<Value> Choose(absl::string_view flag, absl::string_view text, const Choice<Value> (&choices)[kCount]) {
+  std::string known;
+  for (const Choice<Value>& choice : choices) {
+    if (choice.text == text) return choice.value;
+    absl::StrAppend(&known, known.empty() ? "" : ", ", choice.text);
+  }
+  return absl::InvalidArgumentError(absl::StrCat("--", flag, "=", text, ": is not one of ", known));
+}
+
+struct WayIn {
+  absl::string_view what;  // descriptor or file
+  std::string path = "/";
+  bool readonly = false;
+};
+
+// WHAT[:PATH[:ro]]
+absl::StatusOr<WayIn> ParseWayIn(absl::string_view flag, absl::string_view text) {
+  const std::vector<absl::string_view> parts = absl::StrSplit(text, ':');
+  const auto error = [&](absl::string_view why) {
+    return absl::InvalidArgumentError(absl::StrCat("--", flag, "=", text, ": ", why));
+  };
+  WayIn way{.what = parts[0]};
+  if (way.what.empty()) return error("is empty");
+  if (parts.size() > 1) way.path = std::string(parts[1]);
+  if (!absl::StartsWith(way.path, "/")) return error("the path served does not begin with /");
+  if (parts.size() > 2) {
+    if (parts.size() > 3 || parts[2] != "ro") return error("what follows the path is not ro");
+    way.readonly = true;
+  }
+  return way;
+}
+
+absl::StatusOr<std::vector<WayIn>> ParseWaysIn(absl::string_view flag, absl::string_view text) {
+  std::vector<WayIn> ways;
+  if (text.empty()) return ways;
+  for (const absl::string_view part : absl::StrSplit(text, ',')) {
+    ASSIGN_OR_RETURN(WayIn way, ParseWayIn(flag, part));
+    ways.push_back(std::move(way));
+  }
+  return ways;
+}
+
+}  // namespace
+
+absl::Status ParseLisafsFds(absl::string_view text, ServeOptions& options) {
+  ASSIGN_OR_RETURN(const std::vector<WayIn> ways, ParseWaysIn("lisafs_fd", text));
+  for (const WayIn& way : ways) {
+    LisafsFd& added = *options.add_lisafs_fd();
+    int fd;
+    if (!absl::SimpleAtoi(way.what, &fd) || fd < 0) {
+      return absl::InvalidArgumentError(absl::StrCat("--lisafs_fd=", way.what, ": is not a descriptor's number"));
+    }
+    added.set_fd(fd);
+    added.set_path(way.path);
+    added.set_readonly(way.readonly);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ParseLisafsSockets(absl::string_view text, ServeOptions& options) {
+  ASSIGN_OR_RETURN(const std::vector<WayIn> ways, ParseWaysIn("lisafs_socket", text));
+  for (const WayIn& way : ways) {
+    LisafsSocket& added = *options.add_lisafs_socket();
+    added.set_file(std::string(way.what));
+    added.set_path(way.path);
+    added.set_readonly(way.readonly);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<HostUds> ParseHostUds(absl::string_view text) {
+  static constexpr Choice<HostUds> kChoices[] = {
+      {"none", HOST_UDS_NONE}, {"open", HOST_UDS_OPEN}, {"create", HOST_UDS_CREATE}, {"all", HOST_UDS_ALL}};
+  return Choose("host_uds", text, kChoices);
+}
+
+absl::StatusOr<HostFifo> ParseHostFifo(absl::string_view text) {
+  static constexpr Choice<HostFifo> kChoices[] = {{"none", HOST_FIFO_NONE}, {"open", HOST_FIFO_OPEN}};
+  return Choose("host_fifo", text, kChoices);
+}
+
+absl::StatusOr<DonateFds> ParseDonateFds(absl::string_view text) {
+  static constexpr Choice<DonateFds> kChoices[] = {{"auto", DONATE_AUTO}, {"never", DONATE_NEVER}};
+  return Choose("donate_fds", text, kChoices);
+}
+
+absl::StatusOr<LogFormatName> ParseLogFormat(absl::string_view text) {
+  static constexpr Choice<LogFormatName> kChoices[] = {{"text", LOG_TEXT}, {"json", LOG_JSON}};
+  return Choose("log_format", text, kChoices);
+}
+
+absl::StatusOr<SeccompName> ParseSeccomp(absl::string_view text) {
+  static constexpr Choice<SeccompName> kChoices[] = {
+      {"kill", SECCOMP_KILL}, {"trap", SECCOMP_TRAP}, {"log", SECCOMP_LOG}, {"none", SECCOMP_NONE}};
+  return Choose("seccomp", text, kChoices);
+}
+
+absl::StatusOr<SandboxName> ParseSandbox(absl::string_view text) {
+  static constexpr Choice<SandboxName> kChoices[] = {
+      {"namespace", SANDBOX_NAMESPACE}, {"chroot", SANDBOX_CHROOT}, {"none", SANDBOX_NONE}};
+  return Choose("sandbox", text, kChoices);
+}
+
+absl::Status Validate(const ServeOptions& options) {
+  if (options.root().empty()) return absl::InvalidArgumentError("--root is missing: the directory to serve");
+  if (options.lisafs_fd().empty() && options.lisafs_socket().empty()) {
+    return absl::InvalidArgumentError("no way in: give --lisafs_fd or --lisafs_socket");
+  }
+  std::set<int> fds;
+  for (const LisafsFd& way : options.lisafs_fd()) {
+    if (fds.insert(way.fd()).second) continue;
+    return absl::InvalidArgumentError(absl::StrCat("--lisafs_fd: descriptor ", way.fd(), " is given twice"));
+  }
+  if (options.ready_fd() >= 0 && fds.count(options.ready_fd()) > 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--ready_fd: descriptor ", options.ready_fd(), " is one of --lisafs_fd"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace gofer::server

@@ -1,0 +1,33 @@
+// Values of `gofer serve`'s flags, from text to ServeOptions.
+//
+// Errors:  InvalidArgument: flag, value, what it should be. Threads: values.
+// Source:  options.proto.
+
+#ifndef GOFER_SERVER_OPTIONS_H_
+#define GOFER_SERVER_OPTIONS_H_
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "gofer/server/options.pb.h"
+
+namespace gofer::server {
+
+// N[:PATH[:ro]],…
+absl::Status ParseLisafsFds(absl::string_view text, ServeOptions& options);
+// FILE[:PATH[:ro]],…
+absl::Status ParseLisafsSockets(absl::string_view text, ServeOptions& options);
+
+absl::StatusOr<HostUds> ParseHostUds(absl::string_view text);
+absl::StatusOr<HostFifo> ParseHostFifo(absl::string_view text);
+absl::StatusOr<DonateFds> ParseDonateFds(absl::string_view text);
+absl::StatusOr<LogFormatName> ParseLogFormat(absl::string_view text);
+absl::StatusOr<SeccompName> ParseSeccomp(absl::string_view text);
+absl::StatusOr<SandboxName> ParseSandbox(absl::string_view text);
+
+// What one flag alone cannot tell: something to serve, a way in, no descriptor twice.
+absl::Status Validate(const ServeOptions& options);
+
+}  // namespace gofer::server
+
+#endif  // GOFER_SERVER_OPTIONS_H_
