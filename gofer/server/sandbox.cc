@@ -76,7 +76,10 @@ absl::StatusOr<UniqueFd> CloneAsRoot(const SandboxOptions& options) {
 // What libraries find out on first use by reading /proc, /sys or /etc. Later those are not there, or belong to the
 // served tree, and the filter would end the process.
 void AskEarly() {
-  tzset();                           // glog's local time
+  // glog asks for the local time with each record. A zone of this form is in no file; without one the C library
+  // would look at /etc/localtime each time, which is the served tree's.
+  setenv("TZ", "UTC0", 1);
+  tzset();
   (void)absl::base_internal::NumCPUs();  // absl::Mutex, when it first has to wait
 }
 

@@ -126,6 +126,8 @@ constexpr SeccompRule kRules[] = {
     {CALL(clock_nanosleep), kServe, {}, "back off"},
     {CALL(getpid), kServe, {}, "log"},
     {CALL(gettid), kServe, {}, "log"},
+    {CALL(geteuid), kServe, {}, "whose new files are before they get an owner"},
+    {CALL(getegid), kServe, {}, "whose new files are before they get an owner"},
     {CALL(getrandom), kServe, {}, "hash seeds"},
     {CALL(prctl), kServe, {Int(0, PR_SET_NAME)}, "names of threads"},
     {CALL(rt_sigaction), kServe, {}, "abort"},
@@ -139,8 +141,6 @@ constexpr SeccompRule kRules[] = {
     {CALL(socket), kHostSocketsOpen, {Int(0, AF_UNIX), Int(2, 0)}, "Connect"},
     {CALL(connect), kHostSocketsOpen, {}, "Connect"},
     {CALL(fchdir), kHostSocketsOpen, {}, "name a socket relative to the directory of descriptors"},
-    {CALL(geteuid), kHostSocketsOpen, {}, "ConnectWithCreds: whom to become again"},
-    {CALL(getegid), kHostSocketsOpen, {}, "ConnectWithCreds: whom to become again"},
     {CALL(setresuid), kHostSocketsOpen, {Int(0, ~0u), Int(2, ~0u)}, "ConnectWithCreds: effective id only"},
     {CALL(setresgid), kHostSocketsOpen, {Int(0, ~0u), Int(2, ~0u)}, "ConnectWithCreds: effective id only"},
 

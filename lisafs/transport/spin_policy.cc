@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
-#include <thread>
+
+#include "gofer/sys/processors.h"
 
 namespace lisafs {
 namespace {
@@ -33,7 +34,7 @@ void Relax() {
 }
 
 int Processors() {
-  static const int count = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  static const int count = gofer::sys::ProcessorCount();
   return count;
 }
 
