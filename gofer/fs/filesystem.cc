@@ -122,8 +122,10 @@ ErrnoOr<void> Filesystem::ReserveNode() {
 
 ErrnoOr<void> Filesystem::ReserveFd() {
   if (open_fds() < options_.max_fds) [[likely]] return {};
-  if (dentries_.Purge() > 0 || inodes_.GiveUpFds(kGiveUpBatch) > 0) return {};
-  return Errno(ENFILE);
+  dentries_.Purge();
+  if (open_fds() >= options_.max_fds) inodes_.GiveUpFds(kGiveUpBatch);
+  if (open_fds() >= options_.max_fds) return Errno(ENFILE);
+  return {};
 }
 
 void Filesystem::KeepReachable(const Dentry& dentry) {

@@ -103,6 +103,11 @@ size_t FdTable::size() const {
   return size_;
 }
 
+size_t FdTable::num_pages() const {
+  absl::ReaderMutexLock lock(&mu_);
+  return pages_.size();
+}
+
 void FdTable::Drop(Slot slot) {
   switch (slot.kind) {
     case Kind::kControl:

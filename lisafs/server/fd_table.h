@@ -57,6 +57,7 @@ class FdTable {
   // Drops all.
   void Clear() ABSL_LOCKS_EXCLUDED(mu_);
   size_t size() const ABSL_LOCKS_EXCLUDED(mu_);
+  size_t num_pages() const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   enum class Kind : uint8_t { kNone, kControl, kOpen, kBound };

@@ -8,6 +8,8 @@
 namespace lisafs {
 namespace {
 
+using gofer::Errno;
+using gofer::ErrnoOr;
 using enum MessageId;
 using Ops = std::array<Op, kNumMessageIds>;
 
@@ -52,17 +54,20 @@ constexpr Ops NewestOps() {
   return ops;
 }
 
+ErrnoOr<void> OnUnsupported(Connection&, Call&) { return Errno(EOPNOTSUPP); }
+
 // What an older server does not have: extended attributes that applications would suddenly see, and messages
-// that did not exist. Setting attributes was announced, and refused.
+// that did not exist. It refuses them after the read-only check, as it does what it has.
 constexpr Ops Without(Ops ops, std::initializer_list<MessageId> missing) {
-  for (const MessageId id : missing) ops[Index(id)] = {};
+  for (const MessageId id : missing) ops[Index(id)].handler = OnUnsupported;
   return ops;
 }
 
 constexpr Ops kV26 = NewestOps();
-constexpr Ops kV24 =
-    Without(kV26, {kFSetXattr, kFListXattr, kFRemoveXattr, kConnectWithCreds, kRenameAt2});
+constexpr Ops kV24 = Without(kV26, {kFSetXattr, kFListXattr, kFRemoveXattr});
 constexpr Ops kV22 = Without(kV24, {kFGetXattr});
+// These two no older server has heard of.
+constexpr bool IsNewest(MessageId id) { return id == kConnectWithCreds || id == kRenameAt2; }
 
 constexpr MessageId kAnnounced22[] = {
     kMount,     kChannel,  kFStat,     kSetStat,   kWalk,       kWalkStat,   kOpenAt,
@@ -83,6 +88,7 @@ static_assert(std::size(kAnnounced22) == 28 && std::size(kAnnounced26) == 32);
 
 const Op* FindOp(MessageId id, Personality personality) {
   if (Index(id) >= kNumMessageIds) return nullptr;
+  if (IsNewest(id) && personality != Personality::kV26) return nullptr;
   const Ops& ops = personality == Personality::kV22   ? kV22
                    : personality == Personality::kV24 ? kV24
                                                       : kV26;
