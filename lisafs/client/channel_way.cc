@@ -113,6 +113,8 @@ ErrnoOr<Reply> ChannelWay::RoundTrip(const Exchange& exchange) {
   return reply;
 }
 
+bool ChannelWay::alive() const { return state().load(std::memory_order_relaxed) != kShutDown; }
+
 void ChannelWay::ShutDown() {
   state().store(kShutDown, std::memory_order_release);
   gofer::sys::FutexWake(state(), INT_MAX);

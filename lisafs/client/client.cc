@@ -460,7 +460,7 @@ Way& Client::AcquireWay(Way* wanted) {
   if (wanted == nullptr) {
     const size_t count = num_channels();
     for (size_t i = 0; i < count; ++i) {
-      if (channels_[i]->TryAcquire()) return *channels_[i];
+      if (channels_[i]->alive() && channels_[i]->TryAcquire()) return *channels_[i];
     }
     wanted = &socket_;
   }

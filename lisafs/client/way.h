@@ -57,6 +57,8 @@ class Way {
   virtual gofer::ErrnoOr<Reply> RoundTrip(const Exchange& exchange) = 0;
   // Ends the way; an exchange under way ends with ESHUTDOWN.
   virtual void ShutDown() = 0;
+  // Whether an exchange can still succeed.
+  virtual bool alive() const = 0;
 
   bool TryAcquire() { return !busy_.exchange(true, std::memory_order_acquire); }
   void Acquire() {
@@ -82,6 +84,7 @@ class SocketWay final : public Way {
   std::span<std::byte> request() override;
   gofer::ErrnoOr<Reply> RoundTrip(const Exchange& exchange) override;
   void ShutDown() override;
+  bool alive() const override { return true; }  // nobody else can be asked when it is not
 
   // ---- for tests that break the rules
 
@@ -117,6 +120,7 @@ class ChannelWay final : public Way {
   std::span<std::byte> request() override;
   gofer::ErrnoOr<Reply> RoundTrip(const Exchange& exchange) override;
   void ShutDown() override;
+  bool alive() const override;
 
   // ---- for tests that break the rules
 

@@ -1,5 +1,6 @@
 #include "test/golden/golden.h"
 
+#include <cstdlib>
 #include <fstream>
 #include <functional>
 
@@ -31,7 +32,11 @@ class Line {
 };
 
 void ForEachLine(absl::string_view file, const std::function<void(const std::string& kind, Line& line)>& visit) {
-  const std::string path = absl::StrCat("test/golden/lisafs/", file);
+  // Not relative to the working directory, which a server in this process may change.
+  const char* const runfiles = getenv("TEST_SRCDIR");
+  const char* const workspace = getenv("TEST_WORKSPACE");
+  CHECK(runfiles != nullptr && workspace != nullptr) << "run me by `bazel test`";
+  const std::string path = absl::StrCat(runfiles, "/", workspace, "/test/golden/lisafs/", file);
   std::ifstream stream(path);
   CHECK(stream.is_open()) << path << " is not among the test's data";
   std::string text;
