@@ -164,9 +164,9 @@ ErrnoOr<void> SetTimes(BorrowedFd fd, const struct timespec times[2]) {
 }
 
 ErrnoOr<UniqueFd> CreateExclusive(BorrowedFd dir, const Name& name, int access, uint32_t mode) {
+  // O_EXCL follows no symlink. O_NOFOLLOW would say so twice, and show in the flags of the donated descriptor.
   return Opened(Call("openat", [&] {
-    return ::openat(dir.get(), name.c_str(),
-                    access | O_CREAT | O_EXCL | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, mode);
+    return ::openat(dir.get(), name.c_str(), access | O_CREAT | O_EXCL | O_NONBLOCK | O_CLOEXEC, mode);
   }));
 }
 
