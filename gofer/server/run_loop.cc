@@ -5,6 +5,7 @@
 #include <array>
 #include <thread>
 
+#include "absl/base/internal/cycleclock.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "glog/logging.h"
@@ -51,6 +52,10 @@ absl::StatusOr<RunLoop> RunLoop::Create() {
 absl::Status RunLoop::Run(lisafs::Server& server, std::vector<ListeningMount> mounts) {
   std::vector<BorrowedFd> watched = {signals_, ended_.fd()};
   for (const ListeningMount& mount : mounts) watched.push_back(mount.listener.fd());
+
+  // absl::Mutex wants to know it when a thread first has to wait, and measures it for some milliseconds: better here,
+  // after the start and while nobody holds anything.
+  (void)absl::base_internal::CycleClock::Frequency();
 
   std::thread waiter;
   if (mounts.empty()) {

@@ -1,5 +1,6 @@
 #include "gofer/server/seccomp_filter.h"
 
+#include <fcntl.h>
 #include <seccomp.h>
 #include <sys/syscall.h>
 
@@ -117,6 +118,14 @@ absl::Status InstallSeccompFilter(const SeccompOptions& options) {
                                     .datum_b = static_cast<scmp_datum_t>(sys::ProcessId())};
   RETURN_IF_ERROR(
       Check(seccomp_rule_add_array(filter.get(), SCMP_ACT_ALLOW, SYS_tgkill, 1, &self), "rule for tgkill"));
+  // Libraries ask /proc and /sys on first use of this and that. They are told the truth about a confined process,
+  // that there is no such file; ending it would only punish the first lock that somebody waits for.
+  const struct scmp_arg_cmp working_directory = {.arg = 0,
+                                                 .op = SCMP_CMP_MASKED_EQ,
+                                                 .datum_a = 0xffffffff,
+                                                 .datum_b = static_cast<uint32_t>(AT_FDCWD)};
+  RETURN_IF_ERROR(Check(
+      seccomp_rule_add_array(filter.get(), SCMP_ACT_ERRNO(ENOENT), SYS_openat, 1, &working_directory), "openat"));
   // Its flags are in memory, where no filter can look. The C library falls back to clone.
   RETURN_IF_ERROR(
       Check(seccomp_rule_add_array(filter.get(), SCMP_ACT_ERRNO(ENOSYS), SYS_clone3, 0, nullptr), "clone3"));

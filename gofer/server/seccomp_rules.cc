@@ -110,6 +110,8 @@ constexpr SeccompRule kRules[] = {
     {CALL(set_robust_list), kServe, {}, "start of a thread"},
     {CALL(rseq), kServe, {}, "start and end of a thread"},
     {CALL(sched_getaffinity), kServe, {}, "the allocator's number of arenas"},
+    {CALL(sched_getparam), kServe, {}, "absl::Mutex: those who wait are ordered by priority"},
+    {CALL(sched_getscheduler), kServe, {}, "absl::Mutex: those who wait are ordered by priority"},
     {CALL(sched_yield), kServe, {}, "spin before sleeping"},
     {CALL(getcpu), kServe, {}, "per-CPU counters"},
     {CALL(mmap), kServe, {Without(2, PROT_EXEC)}, "packet windows, stacks, heap"},
