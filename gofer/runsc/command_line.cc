@@ -58,20 +58,16 @@ absl::Status SetOverlay2(absl::string_view text, Overlay* overlay) {
 void BindConfig(GoFlags& flags, Config& config) {
   flags.Bool("directfs", &config.directfs)
       .Custom("host-uds", OneOf(kHostUds, &config.host_uds))
-      .Custom("fsgofer-host-uds",
-              [&config](absl::string_view text) -> absl::Status {
-                ASSIGN_OR_RETURN(const bool all, ParseGoBool(text));
+      .OnBool("fsgofer-host-uds",
+              [&config](bool all) {
                 if (all) config.host_uds = HostUds::kAll;
-                return absl::OkStatus();
               })
       .Custom("host-fifo", OneOf(kHostFifo, &config.host_fifo))
       .Custom("character-device-policy", OneOf(kCharacterDevices, &config.character_devices))
       .Custom("overlay2", [&config](absl::string_view text) { return SetOverlay2(text, &config.overlay); })
-      .Custom("overlay",
-              [&config](absl::string_view text) -> absl::Status {
-                ASSIGN_OR_RETURN(const bool all, ParseGoBool(text));
+      .OnBool("overlay",
+              [&config](bool all) {
                 if (all) config.overlay = {.root = true, .mounts = true};
-                return absl::OkStatus();
               })
       .Int("fdlimit", &config.fd_limit)
       .Bool("debug", &config.debug)

@@ -36,16 +36,17 @@ absl::StatusOr<bool> ParseGoBool(absl::string_view text) {
 }
 
 GoFlags& GoFlags::Bool(absl::string_view name, bool* target) {
-  flags_[name] = {.boolean = true, .set = [target](absl::string_view text) -> absl::Status {
-                    ASSIGN_OR_RETURN(*target, ParseGoBool(text));
-                    return absl::OkStatus();
-                  }};
-  return *this;
+  return OnBool(name, [target](bool value) { *target = value; });
 }
 
 GoFlags& GoFlags::Bool(absl::string_view name, std::optional<bool>* target) {
-  flags_[name] = {.boolean = true, .set = [target](absl::string_view text) -> absl::Status {
-                    ASSIGN_OR_RETURN(*target, ParseGoBool(text));
+  return OnBool(name, [target](bool value) { *target = value; });
+}
+
+GoFlags& GoFlags::OnBool(absl::string_view name, std::function<void(bool)> set) {
+  flags_[name] = {.boolean = true, .set = [set = std::move(set)](absl::string_view text) -> absl::Status {
+                    ASSIGN_OR_RETURN(const bool value, ParseGoBool(text));
+                    set(value);
                     return absl::OkStatus();
                   }};
   return *this;

@@ -32,6 +32,8 @@ class GoFlags {
   // Repeated and comma separated values add up.
   GoFlags& Ints(absl::string_view name, std::vector<int>* target);
   GoFlags& String(absl::string_view name, std::string* target);
+  // A boolean that does more than to be kept.
+  GoFlags& OnBool(absl::string_view name, std::function<void(bool)> set);
   GoFlags& Custom(absl::string_view name, std::function<absl::Status(absl::string_view)> set);
 
   // Called for a flag that nobody bound, with its value if it has one after '='. Without a handler such a flag is
