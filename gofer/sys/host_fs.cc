@@ -9,7 +9,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstdio>
 #include <limits>
 
 #include "gofer/sys/call.h"
@@ -43,10 +42,24 @@ ErrnoOr<size_t> Counted(ssize_t size) {
   return static_cast<size_t>(size);
 }
 
-// A descriptor's number as a name below /proc/self/fd.
-struct FdName {
-  explicit FdName(BorrowedFd fd) { std::snprintf(text, sizeof(text), "%d", fd.get()); }
-  char text[12];
+// A descriptor's number as a name below /proc/self/fd. Digits by hand: snprintf would be a tenth of an open.
+class FdName {
+ public:
+  explicit FdName(BorrowedFd fd) {
+    unsigned number = static_cast<unsigned>(fd.get());
+    do {
+      *--begin_ = static_cast<char>('0' + number % 10);
+      number /= 10;
+    } while (number > 0);
+  }
+  FdName(const FdName&) = delete;
+  FdName& operator=(const FdName&) = delete;
+
+  const char* c_str() const { return begin_; }
+
+ private:
+  char text_[12] = {};
+  char* begin_ = text_ + sizeof(text_) - 1;
 };
 
 }  // namespace
@@ -214,13 +227,13 @@ ErrnoOr<void> RemoveXattr(BorrowedFd fd, const char* name) {
 
 ErrnoOr<UniqueFd> ProcFds::Reopen(BorrowedFd fd, int flags) const {
   const FdName name(fd);
-  return Opened(Call("openat", [&] { return ::openat(dir_.get(), name.text, flags | O_CLOEXEC); }));
+  return Opened(Call("openat", [&] { return ::openat(dir_.get(), name.c_str(), flags | O_CLOEXEC); }));
 }
 
 ErrnoOr<void> ProcFds::Link(BorrowedFd fd, BorrowedFd dir, const Name& name) const {
   const FdName from(fd);
   return Done(Call("linkat", [&] {
-    return ::linkat(dir_.get(), from.text, dir.get(), name.c_str(), AT_SYMLINK_FOLLOW);
+    return ::linkat(dir_.get(), from.c_str(), dir.get(), name.c_str(), AT_SYMLINK_FOLLOW);
   }));
 }
 
@@ -235,7 +248,7 @@ ErrnoOr<void> ProcFds::ChangeMode(BorrowedFd fd, uint32_t mode) const {
     have_fchmodat2.store(false, std::memory_order_relaxed);
   }
   const FdName name(fd);
-  return Done(Call("fchmodat", [&] { return ::fchmodat(dir_.get(), name.text, mode, 0); }));
+  return Done(Call("fchmodat", [&] { return ::fchmodat(dir_.get(), name.c_str(), mode, 0); }));
 }
 
 ErrnoOr<UniqueFd> OpenProcSelfFd() {

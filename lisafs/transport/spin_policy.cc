@@ -12,7 +12,10 @@ namespace {
 constexpr int64_t kMaxPoll = 20'000;
 constexpr int64_t kMinPoll = 2'000;
 // Two looks at the clock further apart than this: the thread was not running in between.
-constexpr int64_t kInterrupted = 8'000;
+constexpr int64_t kInterrupted = 12'000;
+// Looks at the word between two looks at the clock, and about what one takes.
+constexpr int kLooksPerClock = 32;
+constexpr int64_t kLook = 50;
 // Another channel that was served so recently counts as busy.
 constexpr int64_t kBusy = 200'000;
 constexpr uint32_t kMaxPause = 256;
@@ -74,18 +77,22 @@ bool SpinPolicy::Poll(const std::atomic<uint32_t>& word, uint32_t expected) {
   g_polling.fetch_add(1, std::memory_order_relaxed);
   bool changed = false;
   bool interrupted = false;
+  int64_t looks = 0;
+  // The clock is read once in so many looks, and not at all between seeing the change and serving it: that is
+  // where every nanosecond is the peer's.
   while (!changed && !interrupted && now < deadline) {
-    for (int i = 0; i < 16 && !changed; ++i) {
+    for (int i = 0; i < kLooksPerClock && !changed; ++i, ++looks) {
       Relax();
       changed = word.load(std::memory_order_acquire) != expected;
     }
+    if (changed) break;
     const int64_t later = Now();
     interrupted = later - now > kInterrupted;
     now = later;
   }
   g_polling.fetch_sub(1, std::memory_order_relaxed);
   if (changed) {
-    Learn(now - waiting_since_);
+    Learn(looks * kLook);
     next_pause_ = 1;
   }
   if (interrupted) {
