@@ -1,0 +1,160 @@
+#include "test/support/gofer_process.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <set>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
+#include "absl/time/clock.h"
+#include "glog/logging.h"
+
+namespace gofer::testing {
+namespace {
+
+constexpr int kStillRunning = -1000;
+// Above every number that a test asks for.
+constexpr int kScratch = 500;
+
+UniqueFd TextFile(const char* name) {
+  UniqueFd file(memfd_create(name, MFD_CLOEXEC));
+  PCHECK(file.valid());
+  return file;
+}
+
+std::string Content(BorrowedFd file) {
+  std::string text(static_cast<size_t>(lseek(file.get(), 0, SEEK_END)), '\0');
+  PCHECK(pread(file.get(), text.data(), text.size(), 0) == static_cast<ssize_t>(text.size()));
+  return text;
+}
+
+std::vector<char*> Pointers(std::vector<std::string>& words) {
+  std::vector<char*> pointers;
+  for (std::string& word : words) pointers.push_back(word.data());
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+// In the child: nothing here may allocate lazily from another thread's state, and nothing returns.
+[[noreturn]] void Become(const std::string& binary, GoferStart& start, int out, int err) {
+  std::vector<std::pair<int, int>> moved = {{1, out}, {2, err}};
+  for (const auto& [as, from] : start.fds) moved.emplace_back(as, from);
+  for (auto& [as, from] : moved) PCHECK((from = fcntl(from, F_DUPFD_CLOEXEC, kScratch)) >= 0);
+  for (const auto& [as, from] : moved) PCHECK(dup2(from, as) == as);
+  std::vector<std::string> arguments = {start.name};
+  arguments.insert(arguments.end(), start.arguments.begin(), start.arguments.end());
+  execve(binary.c_str(), Pointers(arguments).data(), Pointers(start.environment).data());
+  PLOG(ERROR) << binary;
+  _exit(127);
+}
+
+}  // namespace
+
+std::string GoferBinary() {
+  const std::filesystem::path path = std::filesystem::current_path() / "gofer" / "gofer";
+  CHECK(std::filesystem::exists(path)) << path << ": the test's data lacks //gofer";
+  return path;
+}
+
+GoferProcess::GoferProcess(const GoferStart& start) : stdout_(TextFile("stdout")), stderr_(TextFile("stderr")) {
+  const std::string binary = GoferBinary();
+  GoferStart child = start;
+  const unsigned long namespaces =
+      start.namespaces ? CLONE_NEWIPC | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWUTS : 0;
+  pid_ = static_cast<pid_t>(syscall(SYS_clone, namespaces | SIGCHLD, nullptr, nullptr, nullptr, nullptr));
+  PCHECK(pid_ >= 0);
+  if (pid_ == 0) Become(binary, child, stdout_.get(), stderr_.get());
+}
+
+GoferProcess::~GoferProcess() {
+  if (!Running()) return;
+  Signal(SIGKILL);
+  Wait();
+}
+
+void GoferProcess::Signal(int signal) const { PCHECK(kill(pid_, signal) == 0); }
+
+int GoferProcess::Wait(absl::Duration timeout) {
+  const absl::Time deadline = absl::Now() + timeout;
+  while (status_ == kStillRunning) {
+    int status = 0;
+    const pid_t ended = waitpid(pid_, &status, WNOHANG);
+    PCHECK(ended >= 0);
+    if (ended == pid_) status_ = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+    if (ended == 0 && absl::Now() > deadline) break;
+    if (ended == 0) absl::SleepFor(absl::Milliseconds(1));
+  }
+  return status_;
+}
+
+bool GoferProcess::Running() { return Wait(absl::ZeroDuration()) == kStillRunning; }
+
+std::string GoferProcess::Stdout() const { return Content(stdout_); }
+std::string GoferProcess::Stderr() const { return Content(stderr_); }
+
+std::string GoferProcess::Status(absl::string_view name) const {
+  std::set<std::string> values;
+  for (const auto& task : std::filesystem::directory_iterator(absl::StrCat("/proc/", pid_, "/task"))) {
+    std::ifstream status(task.path() / "status");
+    for (std::string line; std::getline(status, line);) {
+      absl::string_view text = line;
+      if (absl::ConsumePrefix(&text, name) && absl::ConsumePrefix(&text, ":")) {
+        values.insert(std::string(absl::StripAsciiWhitespace(text)));
+      }
+    }
+  }
+  return absl::StrJoin(values, " and ");
+}
+
+std::vector<int> GoferProcess::OpenFds() const {
+  std::vector<int> fds;
+  for (const auto& entry : std::filesystem::directory_iterator(absl::StrCat("/proc/", pid_, "/fd"))) {
+    int fd;
+    if (absl::SimpleAtoi(entry.path().filename().string(), &fd)) fds.push_back(fd);
+  }
+  return fds;
+}
+
+SocketPair StreamPair() {
+  int fds[2];
+  PCHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
+  return {UniqueFd(fds[0]), UniqueFd(fds[1])};
+}
+
+Pipe MakePipe() {
+  int fds[2];
+  PCHECK(pipe2(fds, O_CLOEXEC) == 0);
+  return {UniqueFd(fds[0]), UniqueFd(fds[1])};
+}
+
+std::string ReadPipe(BorrowedFd pipe, absl::Duration timeout) {
+  std::string text;
+  for (;;) {
+    struct pollfd ready = {.fd = pipe.get(), .events = POLLIN, .revents = 0};
+    if (poll(&ready, 1, static_cast<int>(absl::ToInt64Milliseconds(timeout))) <= 0) {
+      return text + "(nothing yet)";
+    }
+    char buffer[4096];
+    const ssize_t size = read(pipe.get(), buffer, sizeof(buffer));
+    PCHECK(size >= 0);
+    if (size == 0) return text;
+    text.append(buffer, static_cast<size_t>(size));
+  }
+}
+
+}  // namespace gofer::testing
