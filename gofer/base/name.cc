@@ -4,16 +4,16 @@
 
 namespace gofer {
 
-ErrnoOr<void> Name::Check(absl::string_view bytes) {
+ErrnoOr<void> Name::CheckBytes(absl::string_view bytes) {
   if (bytes.empty() || bytes == "." || bytes == "..") return Errno(EINVAL);
   if (std::memchr(bytes.data(), '/', bytes.size()) != nullptr) return Errno(EINVAL);
   if (std::memchr(bytes.data(), '\0', bytes.size()) != nullptr) return Errno(EINVAL);
-  if (bytes.size() > kMaxNameBytes) return Errno(ENAMETOOLONG);
   return {};
 }
 
 ErrnoOr<Name> Name::Parse(absl::string_view bytes) {
-  if (const ErrnoOr<void> checked = Check(bytes); !checked.ok()) return checked.error();
+  if (const ErrnoOr<void> checked = CheckBytes(bytes); !checked.ok()) return checked.error();
+  if (bytes.size() > kMaxNameBytes) return Errno(ENAMETOOLONG);
   return Name(bytes);
 }
 

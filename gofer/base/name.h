@@ -28,8 +28,9 @@ inline constexpr size_t kMaxSymlinkTargetBytes = 4095;
 class Name {
  public:
   static ErrnoOr<Name> Parse(absl::string_view bytes);
-  // The check alone, for a request that must be judged whole before its first effect (LISAFS WalkStat).
-  static ErrnoOr<void> Check(absl::string_view bytes);
+  // The part of the check that does not concern the length, EINVAL: for a peer that sees the order of checks.
+  // LISAFS judges the bytes of a name before anything else, and leaves its length to the host.
+  static ErrnoOr<void> CheckBytes(absl::string_view bytes);
 
   Name(const Name& other);
   Name& operator=(const Name& other);

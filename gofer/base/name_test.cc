@@ -12,7 +12,7 @@ using std::string_literals::operator""s;
 TEST(Name, RefusesWhatIsNoComponent) {
   for (const std::string& bad : {""s, "."s, ".."s, "/"s, "a/b"s, "/abs"s, "a/"s, "a\0b"s, "\0"s}) {
     EXPECT_EQ(Name::Parse(bad).error(), EINVAL) << testing::PrintToString(bad);
-    EXPECT_EQ(Name::Check(bad).error(), EINVAL) << testing::PrintToString(bad);
+    EXPECT_EQ(Name::CheckBytes(bad).error(), EINVAL) << testing::PrintToString(bad);
   }
 }
 

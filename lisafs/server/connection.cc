@@ -46,7 +46,10 @@ void Connection::ShutDownChannels() {
     channels.swap(channels_);
   }
   // A thread that serves a request may be about to add a channel: the lock is not held while waiting for it.
-  for (ServedChannel& served : channels) served.thread.join();
+  for (ServedChannel& served : channels) {
+    served.channel->ShutDownAndWait();
+    served.thread.join();
+  }
 }
 
 bool Connection::IsMountPoint(const ControlFd& file) const {

@@ -36,11 +36,13 @@ Statx ToWire(const gofer::sys::Attr& attr) {
           .dev_minor = attr.stx_dev_minor};
 }
 
-ErrnoOr<RefPtr<ControlFd>> WritableDir(const Connection& connection, FdId id) {
-  ASSIGN_OR_RETURN(RefPtr<ControlFd> dir, connection.fds().Control(id));
-  if (!dir->is_directory()) return Errno(ENOTDIR);
-  if (dir->deleted()) return Errno(EINVAL);
-  return dir;
+ErrnoOr<DirAndName> WritableName(const Connection& connection, FdId dir, absl::string_view name) {
+  RETURN_IF_ERROR(Name::CheckBytes(name));
+  ASSIGN_OR_RETURN(RefPtr<ControlFd> control, connection.fds().Control(dir));
+  if (!control->is_directory()) return Errno(ENOTDIR);
+  if (control->deleted()) return Errno(EINVAL);
+  ASSIGN_OR_RETURN(const Name parsed, Name::Parse(name));
+  return DirAndName{.dir = std::move(control), .name = parsed};
 }
 
 ErrnoOr<void> CheckType(uint32_t type) {

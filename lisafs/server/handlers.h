@@ -37,8 +37,14 @@ ErrnoOr<T> OrEio(absl::StatusOr<T> decoded) {
 // The wire's Statx of the host's attributes.
 Statx ToWire(const gofer::sys::Attr& attr);
 
-// A ControlFd of a directory in which names may be made or removed: EBADF, EINVAL; ENOTDIR; EINVAL if deleted.
-ErrnoOr<RefPtr<ControlFd>> WritableDir(const Connection& connection, FdId id);
+// A directory in which names may be made or removed, and the name: what most messages about names begin with.
+// In this order: EINVAL for the bytes of the name; EBADF, EINVAL for the id; ENOTDIR; EINVAL if the directory is
+// deleted; ENAMETOOLONG.
+struct DirAndName {
+  RefPtr<ControlFd> dir;
+  Name name;
+};
+ErrnoOr<DirAndName> WritableName(const Connection& connection, FdId dir, absl::string_view name);
 // Whether clients may have a ControlFd on a file of this type: EPERM for block devices and what is unknown.
 ErrnoOr<void> CheckType(uint32_t type);
 // A new ControlFd and its attributes.

@@ -57,12 +57,11 @@ ErrnoOr<void> OnOpenAt(Connection& connection, Call& call) {
 ErrnoOr<void> OnOpenCreateAt(Connection& connection, Call& call) {
   ASSIGN_OR_RETURN(const OpenCreateAtReq request,
                    OrEio(DecodeNamed<OpenCreateAtReqFixed>("OpenCreateAt", call.payload)));
-  ASSIGN_OR_RETURN(const Name name, Name::Parse(request.name));
   const CreateCommon common = request.fixed.create_common;
-  ASSIGN_OR_RETURN(const RefPtr<ControlFd> dir, WritableDir(connection, common.dir_fd));
+  ASSIGN_OR_RETURN(const DirAndName at, WritableName(connection, common.dir_fd, request.name));
   const auto access = static_cast<int>(request.fixed.flags & O_ACCMODE);
   ASSIGN_OR_RETURN(gofer::fs::OpenEntry created,
-                   connection.filesystem().CreateFile(*dir, name, common.mode,
+                   connection.filesystem().CreateFile(*at.dir, at.name, common.mode,
                                                       {.uid = common.uid, .gid = common.gid}, access));
   if (connection.server_options().donate_fds) call.donated.Give(created.handle->Donate());
   const Inode child = NewInode(connection, std::move(created.entry));

@@ -49,15 +49,14 @@ ErrnoOr<void> OnConnectWithCreds(Connection& connection, Call& call) {
 
 ErrnoOr<void> OnBindAt(Connection& connection, Call& call) {
   ASSIGN_OR_RETURN(const BindAtReq request, OrEio(DecodeNamed<BindAtReqFixed>("BindAt", call.payload)));
-  ASSIGN_OR_RETURN(const Name name, Name::Parse(request.name));
   const CreateCommon common = request.fixed.create_common;
-  ASSIGN_OR_RETURN(const RefPtr<ControlFd> dir, WritableDir(connection, common.dir_fd));
+  ASSIGN_OR_RETURN(const DirAndName at, WritableName(connection, common.dir_fd, request.name));
   // EPERM, and nothing else, makes a sentry bind inside itself.
   if (!MayBind(connection.server_options().host_uds)) return Errno(EPERM);
   const uint32_t type = request.fixed.sock_type;
   RETURN_IF_ERROR(CheckSocketType(type));
   ASSIGN_OR_RETURN(gofer::fs::BoundEntry bound,
-                   connection.filesystem().Bind(*dir, name, static_cast<int>(type), common.mode,
+                   connection.filesystem().Bind(*at.dir, at.name, static_cast<int>(type), common.mode,
                                                 {.uid = common.uid, .gid = common.gid}));
   // The client watches its duplicate for connections; the table keeps the socket until the reply is out, and
   // if the client closes the id at once, until then at least in `donated`.

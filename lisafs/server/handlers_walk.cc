@@ -128,7 +128,7 @@ ErrnoOr<void> OnWalkStat(Connection& connection, Call& call) {
   if (!start->is_directory() && !self_only) return Errno(ENOTDIR);
   bool first = true;
   for (const absl::string_view component : request.path) {
-    if (!std::exchange(first, false) || !component.empty()) RETURN_IF_ERROR(Name::Check(component));
+    if (!std::exchange(first, false) || !component.empty()) RETURN_IF_ERROR(Name::CheckBytes(component));
   }
   if (request.path.size() > kMaxWalkStatNames) return Errno(EIO);
   return Undisturbed(connection.filesystem(), call, request.path.size(),

@@ -7,6 +7,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "gofer/base/status_macros.h"
 #include "gofer/sys/socket.h"
 
@@ -19,6 +20,9 @@ using gofer::UniqueFd;
 // Both sides open with a JSON object of options, of which there are none yet.
 constexpr absl::string_view kHello = "{}\n";
 constexpr size_t kMaxHello = 4096;
+
+// How soon a waiter that a hostile client has put back to sleep is woken again.
+constexpr absl::Duration kRepeatShutDown = absl::Milliseconds(1);
 
 constexpr size_t kDatagramSize = kWindowSize - sizeof(PacketHeader);
 constexpr size_t kPayloadCapacity = kDatagramSize - sizeof(ChannelHeader);
@@ -52,6 +56,13 @@ void Channel::Serve(CallHandler& handler) {
   }
   // However it ended: a client that still waits must get to know.
   window_.ShutDown();
+  served_.Notify();
+}
+
+void Channel::ShutDownAndWait() {
+  do {
+    window_.ShutDown();
+  } while (!served_.WaitForNotificationWithTimeout(kRepeatShutDown));
 }
 
 bool Channel::Handshake() {

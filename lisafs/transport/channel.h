@@ -12,6 +12,7 @@
 
 #include <memory>
 
+#include "absl/synchronization/notification.h"
 #include "gofer/base/errno.h"
 #include "gofer/base/unique_fd.h"
 #include "gofer/sys/memory_map.h"
@@ -30,6 +31,8 @@ class Channel {
   // Answers requests until the channel ends.
   void Serve(CallHandler& handler);
   void ShutDown() { window_.ShutDown(); }
+  // Shuts down and returns when Serve has: a request in flight finishes first.
+  void ShutDownAndWait();
 
  private:
   Channel(gofer::sys::MemoryMap map, gofer::sys::MemoryMap request, gofer::UniqueFd fd_socket);
@@ -42,6 +45,7 @@ class Channel {
   const gofer::UniqueFd fd_socket_;
   PacketWindow window_;
   SpinPolicy spin_;
+  absl::Notification served_;
 };
 
 }  // namespace lisafs

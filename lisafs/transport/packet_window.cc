@@ -29,6 +29,7 @@ std::atomic<uint32_t>& PacketWindow::data_len() const {
 PacketWindow::Turn PacketWindow::Wait(SpinPolicy& spin) {
   bool slept = false;
   for (;;) {
+    if (ended_.load(std::memory_order_acquire)) return Turn::kShutDown;
     const uint32_t now = state().load(std::memory_order_acquire);
     if (now != kClientTurn) {
       if (slept) spin.Slept();
@@ -53,6 +54,7 @@ bool PacketWindow::HandOver(uint32_t size) {
 }
 
 void PacketWindow::ShutDown() {
+  ended_.store(true, std::memory_order_release);
   // Whoever sleeps does so on the other's turn; a value that the client has made up changes nothing.
   state().exchange(kShutDown, std::memory_order_acq_rel);
   gofer::sys::FutexWake(state(), INT_MAX);

@@ -35,7 +35,8 @@ class PacketWindow {
   uint32_t ReadDataLen() const { return data_len().load(std::memory_order_relaxed); }
   // Passes the turn to the client with a datagram of `size` bytes; false if the window has ended or is broken.
   bool HandOver(uint32_t size);
-  // Ends the window for both sides and wakes whoever sleeps on it.
+  // Ends the window for both sides and wakes whoever sleeps on it. A hostile client that writes the state back at
+  // the right moment can put our waiter to sleep again: to be repeated until it is out.
   void ShutDown();
 
   // Where datagrams stand, headers included: to copy out of, and to write replies into.
@@ -46,6 +47,7 @@ class PacketWindow {
   std::atomic<uint32_t>& state() const;
   std::atomic<uint32_t>& data_len() const;
 
+  std::atomic<bool> ended_{false};  // what the client cannot write
   std::byte* const header_;
   const std::span<std::byte> datagram_;
 };
