@@ -252,6 +252,8 @@ ErrnoOr<void> Listen(BorrowedFd socket, int backlog) {
 }
 
 ErrnoOr<UniqueFd> Accept(BorrowedFd socket) {
+  // The client has the same open file description and may have made it blocking.
+  if (const ErrnoOr<void> set = SetNonBlocking(socket, true); !set.ok()) return set.error();
   UniqueFd accepted(static_cast<int>(Call("accept4", [&] {
     return ::accept4(socket.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
   })));
