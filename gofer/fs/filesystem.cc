@@ -91,8 +91,9 @@ ErrnoOr<PathFd> Filesystem::PinSlow(const Dentry& dentry) {
     steps.push_back({std::move(at), std::move(place.name)});
     at = std::move(place.parent);
   }
-  for (; !steps.empty(); steps.pop_back()) {
-    ASSIGN_OR_RETURN(pinned, ReopenByName(*steps.back().dentry, pinned, steps.back().name));
+  // The steps are all kept to the end: a rename may take a directory out from under what is pinned.
+  for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
+    ASSIGN_OR_RETURN(pinned, ReopenByName(*step->dentry, pinned, step->name));
   }
   return pinned;
 }
