@@ -89,14 +89,24 @@ absl::Status WaitForEnd(int fd, absl::string_view what) {
   return absl::AbortedError(absl::StrCat(what, "=", fd, ": runsc sent a byte instead of closing its end"));
 }
 
-absl::Status WaitForRunsc(const CommandLine& line) {
+// A user namespace is mapped only after we were started in it. Until then nobody is root in it, and a program that
+// nobody runs has no capabilities: become root, and start once more to get them.
+absl::Status StartAgainAsRoot(const CommandLine& line, std::vector<std::string> arguments) {
+  const ErrnoOr<void> set = sys::SetIds(line.uid, line.gid);
+  if (!set.ok()) return ToStatus(set.error(), absl::StrCat("become ", line.uid, ":", line.gid));
+  const auto before_id = arguments.end() - (line.container_id.empty() ? 0 : 1);
+  arguments.insert(before_id, {"--sync-userns-fd=-1", "--sync-chroot-fd=-1", "--sync-nvproxy-fd=-1"});
+  arguments.insert(arguments.begin(), kPersonalityName);
+  for (const int fd : line.Descriptors()) (void)sys::SetCloseOnExec(BorrowedFd(fd), false).ok();
+  return ToStatus(sys::ExecuteSelf(arguments).error(), "execute /proc/self/exe");
+}
+
+absl::Status WaitForRunsc(const CommandLine& line, const std::vector<std::string>& arguments) {
   RETURN_IF_ERROR(WaitForEnd(line.sync_nvproxy_fd, "--sync-nvproxy-fd"));
   RETURN_IF_ERROR(WaitForEnd(line.sync_chroot_fd, "--sync-chroot-fd"));
   if (line.sync_userns_fd < 0) return absl::OkStatus();
   RETURN_IF_ERROR(WaitForEnd(line.sync_userns_fd, "--sync-userns-fd"));
-  // The user namespace is mapped now: until here nobody was root in it.
-  const ErrnoOr<void> set = sys::SetIds(line.uid, line.gid);
-  return set.ok() ? absl::OkStatus() : ToStatus(set.error(), absl::StrCat("become ", line.uid, ":", line.gid));
+  return StartAgainAsRoot(line, arguments);
 }
 
 // In full, before anything is served: the sandbox reads it before it needs a file. It starts only at end of file, so
@@ -140,7 +150,7 @@ void WaitForSentryExit(int fd) {
   (void)sys::WaitReadable(std::span(&process, 1), std::max(deadline - absl::Now(), absl::ZeroDuration())).ok();
 }
 
-absl::Status Run(CommandLine& line) {
+absl::Status Run(CommandLine& line, const std::vector<std::string>& arguments) {
   RETURN_IF_ERROR(server::ResetInheritedWorld(line.Descriptors()));
   if (line.debug_log_fd >= 0) {
     const ErrnoOr<void> moved = sys::DuplicateAs(BorrowedFd(line.debug_log_fd), 2);
@@ -151,7 +161,7 @@ absl::Status Run(CommandLine& line) {
   ASSIGN_OR_RETURN(oci::Spec spec, ReadSpec(BorrowedFd(line.spec_fd), line.bundle));
   RETURN_IF_ERROR(ApplyAnnotations(spec, line.config));
   ASSIGN_OR_RETURN(const ConnectionPlan plan, PlanConnections(line, spec));
-  RETURN_IF_ERROR(WaitForRunsc(line));
+  RETURN_IF_ERROR(WaitForRunsc(line, arguments));
 
   const std::optional<uint64_t> wanted =
       line.config.fd_limit >= 0 ? std::optional<uint64_t>(line.config.fd_limit) : std::nullopt;
@@ -193,7 +203,7 @@ int RunPersonality(const std::vector<std::string>& arguments) {
     server::ReportFailure(server::LogFormat::kText, absl::StrCat(kPersonalityName, ": ", line.status().message()));
     return kUsageStatus;
   }
-  const absl::Status served = Run(*line);
+  const absl::Status served = Run(*line, arguments);
   if (served.ok()) return 0;
   server::ReportFailure(server::LogFormat::kText, absl::StrCat(kPersonalityName, ": ", served.message()));
   if (line->log_fd >= 0) (void)sys::WriteAll(BorrowedFd(line->log_fd), AsRunscError(served.message())).ok();

@@ -83,6 +83,7 @@ class PersonalityTest : public ::testing::Test {
                                          {7, data.theirs.get()},
                                          {40, spec.get()}},  // leaked by somebody
                                  .namespaces = true,
+                                 .user_namespace = user_namespace_,
                                  .environment = {}};
     start.fds.insert(more_fds.begin(), more_fds.end());
     gofer_ = std::make_unique<GoferProcess>(start);
@@ -120,6 +121,7 @@ class PersonalityTest : public ::testing::Test {
 
   const testing::TempTree bundle_;
   const testing::TempTree host_;
+  bool user_namespace_ = false;
   UniqueFd mounts_, root_socket_, data_socket_;
   std::unique_ptr<GoferProcess> gofer_;
   std::unique_ptr<lisafs::Client> root_, data_;
@@ -340,6 +342,27 @@ TEST_F(PersonalityTest, EndsBySignalToo) {
   gofer_->Signal(SIGTERM);  // as process 1 it would not notice without a handler of its own
   EXPECT_EQ(gofer_->Wait(), 0) << Log();
   EXPECT_LT(absl::Now() - before, absl::Seconds(1));
+}
+
+TEST_F(PersonalityTest, InAUserNamespaceItWaitsForItsIds) {
+  user_namespace_ = true;
+  SocketPair sync = testing::StreamPair();
+  Start(absl::StrCat(kV22, " --sync-userns-fd=10"), {{10, sync.theirs.get()}});
+  sync.theirs.Reset();
+  EXPECT_EQ(testing::ReadPipe(mounts_, absl::Milliseconds(100)), "(nothing yet)");
+  gofer_->MapIds();
+  sync.ours.Reset();
+  EXPECT_EQ(testing::ReadPipe(mounts_), ResolvedMounts());
+  Connect();
+  EXPECT_EQ(ReadFile(*data_, "file"), "data") << Log();
+  EXPECT_EQ(gofer_->Status("CapEff"), "000000000000001b");
+  EXPECT_EQ(gofer_->Status("Uid"), "0\t0\t0\t0");
+  const auto mount = root_->Mount();
+  ASSERT_TRUE(mount.ok());
+  EXPECT_TRUE(root_->MkdirAt(mount->root.control_fd, "new", 0755, {.uid = 5, .gid = 6}).ok());
+  EXPECT_EQ(bundle_.Stat("rootfs/new").st_uid, 5u);
+  HangUp();
+  EXPECT_EQ(gofer_->Wait(), 0) << Log();
 }
 
 TEST_F(PersonalityTest, WrongUse) {

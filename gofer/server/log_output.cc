@@ -95,7 +95,7 @@ class Sink : public google::LogSink {
 }  // namespace
 
 void StartLogging(const LogOptions& options) {
-  google::InitGoogleLogging("gofer");
+  if (!google::IsGoogleLoggingInitialized()) google::InitGoogleLogging("gofer");
   FLAGS_logtostderr = false;
   FLAGS_alsologtostderr = false;
   FLAGS_stderrthreshold = kNoSeverity;

@@ -2,6 +2,7 @@
 //
 // Exit status: 0 served and ended as asked, 1 failure at run time, 2 wrong use. Each failure is one line on stderr.
 
+#include <algorithm>
 #include <iostream>
 #include <string>
 #include <utility>
@@ -130,6 +131,8 @@ absl::StatusOr<ServeOptions> ServeOptionsFromFlags() {
   return options;
 }
 
+bool IsHelp(const std::string& word) { return word == "--help" || word == "-help" || word == "-h"; }
+
 int RunServe() {
   const absl::StatusOr<ServeOptions> options = ServeOptionsFromFlags();
   if (!options.ok()) {
@@ -152,7 +155,7 @@ int Run(const std::string& program, std::vector<std::string> arguments) {
   const std::string command = arguments.front();
   arguments.erase(arguments.begin());
   if (command == runsc::kPersonalityName) return runsc::RunPersonality(arguments);
-  if (command == "--help" || command == "-h" || command == "help") {
+  if (IsHelp(command) || std::any_of(arguments.begin(), arguments.end(), IsHelp)) {
     std::cout << Help();
     return 0;
   }

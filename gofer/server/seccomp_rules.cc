@@ -126,8 +126,8 @@ constexpr SeccompRule kRules[] = {
     // Clock, identity, signals.
     {CALL(clock_gettime), kServe, {}, "latencies, log, where the vDSO cannot answer"},
     {CALL(clock_nanosleep), kServe, {}, "back off"},
-    {CALL(getpid), kServe, {}, "log"},
-    {CALL(gettid), kServe, {}, "log"},
+    {CALL(getpid), kServe, {}, "log; abort"},
+    {CALL(gettid), kServe, {}, "log; abort"},
     {CALL(geteuid), kServe, {}, "whose new files are before they get an owner"},
     {CALL(getegid), kServe, {}, "whose new files are before they get an owner"},
     {CALL(getrandom), kServe, {}, "hash seeds"},

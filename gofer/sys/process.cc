@@ -55,8 +55,8 @@ void ReportForbiddenCall(int, siginfo_t* info, void*) {
 
 bool IsOpen(int fd) { return fd >= 0 && ::fcntl(fd, F_GETFD) >= 0; }
 
-ErrnoOr<void> SetCloseOnExec(BorrowedFd fd) {
-  return Done(Call("fcntl", [&] { return ::fcntl(fd.get(), F_SETFD, FD_CLOEXEC); }));
+ErrnoOr<void> SetCloseOnExec(BorrowedFd fd, bool on) {
+  return Done(Call("fcntl", [&] { return ::fcntl(fd.get(), F_SETFD, on ? FD_CLOEXEC : 0); }));
 }
 
 ErrnoOr<void> OpenStandardStreams() {
@@ -158,6 +158,14 @@ int ProcessId() { return ::getpid(); }
 
 ErrnoOr<void> ChangeToRootDirectory() {
   return Done(Call("chdir", [] { return ::chdir("/"); }));
+}
+
+ErrnoOr<void> ExecuteSelf(std::span<const std::string> arguments) {
+  std::vector<char*> pointers;
+  for (const std::string& argument : arguments) pointers.push_back(const_cast<char*>(argument.c_str()));
+  pointers.push_back(nullptr);
+  char* const environment[] = {nullptr};
+  return Done(Call("execve", [&] { return ::execve("/proc/self/exe", pointers.data(), environment); }));
 }
 
 void ExitNow(int status) { ::_exit(status); }

@@ -22,7 +22,7 @@ namespace gofer::sys {
 
 // Whether the number is an open descriptor.
 bool IsOpen(int fd);
-ErrnoOr<void> SetCloseOnExec(BorrowedFd fd);
+ErrnoOr<void> SetCloseOnExec(BorrowedFd fd, bool on = true);
 // Makes sure that 0, 1 and 2 are open, as /dev/null if need be, so that no other file gets these numbers.
 ErrnoOr<void> OpenStandardStreams();
 // Closes every descriptor but 0, 1, 2 and those in `keep` (any order, duplicates and negative ones are ignored).
@@ -59,6 +59,8 @@ void SetUmask(uint32_t mask);
 
 int ProcessId();
 ErrnoOr<void> ChangeToRootDirectory();
+// Starts this very program anew, in this process, with an empty environment. Returns only if that failed.
+ErrnoOr<void> ExecuteSelf(std::span<const std::string> arguments);
 // Ends the process at once: no destructors, no other thread is waited for.
 [[noreturn]] void ExitNow(int status);
 // A datagram socket connected to the service manager's $NOTIFY_SOCKET (sd_notify(3)); '@' begins an abstract name.

@@ -74,8 +74,9 @@ std::string GoferBinary() {
 GoferProcess::GoferProcess(const GoferStart& start) : stdout_(TextFile("stdout")), stderr_(TextFile("stderr")) {
   const std::string binary = GoferBinary();
   GoferStart child = start;
-  const unsigned long namespaces =
+  unsigned long namespaces =
       start.namespaces ? CLONE_NEWIPC | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWUTS : 0;
+  if (start.user_namespace) namespaces |= CLONE_NEWUSER;
   pid_ = static_cast<pid_t>(syscall(SYS_clone, namespaces | SIGCHLD, nullptr, nullptr, nullptr, nullptr));
   PCHECK(pid_ >= 0);
   if (pid_ == 0) Become(binary, child, stdout_.get(), stderr_.get());
@@ -88,6 +89,14 @@ GoferProcess::~GoferProcess() {
 }
 
 void GoferProcess::Signal(int signal) const { PCHECK(kill(pid_, signal) == 0); }
+
+void GoferProcess::MapIds() const {
+  for (const char* const map : {"/uid_map", "/gid_map"}) {
+    std::ofstream file(absl::StrCat("/proc/", pid_, map));
+    file << "0 0 65536" << std::flush;
+    CHECK(file.good()) << map;
+  }
+}
 
 int GoferProcess::Wait(absl::Duration timeout) {
   const absl::Time deadline = absl::Now() + timeout;

@@ -25,6 +25,8 @@ struct GoferStart {
   std::map<int, int> fds;  // number in the process -> ours; nothing else but the standard streams is its own
   // As runsc starts its gofer: new ipc, mount, network, pid and uts namespaces.
   bool namespaces = false;
+  // And a user namespace, in which nobody is anybody before MapIds.
+  bool user_namespace = false;
   std::vector<std::string> environment;
 };
 
@@ -37,6 +39,8 @@ class GoferProcess {
 
   pid_t pid() const { return pid_; }
   void Signal(int signal) const;
+  // The user namespace's ids become those of the host.
+  void MapIds() const;
   // The exit status, or minus the signal that ended it; -1000 if it still runs after `timeout`.
   int Wait(absl::Duration timeout = absl::Seconds(10));
   bool Running();
