@@ -33,7 +33,7 @@ absl::Status RunCreateContainerHooks(const oci::Spec& spec, const std::string& c
         .input = json,
         .timeout = hook.timeout() > 0 ? absl::Seconds(hook.timeout()) : absl::InfiniteDuration(),
     };
-    const ErrnoOr<int> status = sys::Run(program);
+    const ErrnoOr<int> status = sys::RunProgram(program);
     if (!status.ok()) return ToStatus(status.error(), absl::StrCat("createContainer hook ", hook.path()));
     if (*status != 0) {
       return absl::AbortedError(absl::StrCat("createContainer hook ", hook.path(), ": exit status ", *status));

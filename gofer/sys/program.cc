@@ -64,7 +64,7 @@ ErrnoOr<bool> WaitFor(pid_t pid, absl::Duration timeout) {
 
 }  // namespace
 
-ErrnoOr<int> Run(const Program& program) {
+ErrnoOr<int> RunProgram(const Program& program) {
   ASSIGN_OR_RETURN(const UniqueFd input, FileWith(program.input));
   ASSIGN_OR_RETURN(const pid_t pid, Spawn(program, input));
   const ErrnoOr<bool> ended = WaitFor(pid, program.timeout);

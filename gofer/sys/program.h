@@ -17,14 +17,14 @@ namespace gofer::sys {
 
 struct Program {
   std::string path;
-  std::vector<std::string> arguments;    // with argv[0]; empty: the path alone
-  std::vector<std::string> environment;  // NAME=value
-  std::string input;                     // becomes its standard input
+  std::vector<std::string> arguments = {};    // with argv[0]; empty: the path alone
+  std::vector<std::string> environment = {};  // NAME=value
+  std::string input = {};                     // becomes its standard input
   absl::Duration timeout = absl::InfiniteDuration();
 };
 
 // The exit status, 128 plus the number for a signal. Output goes where ours goes.
-ErrnoOr<int> Run(const Program& program);
+ErrnoOr<int> RunProgram(const Program& program);
 
 }  // namespace gofer::sys
 
