@@ -314,7 +314,8 @@ TEST_F(PersonalityTest, TheFilterAllowsAllThatServingNeeds) {
     EXPECT_TRUE(calls.MknodAt(dir, "w", S_IFCHR, {}, 0, 0).ok()) << "a whiteout";
     lisafs::Statx stats[2];
     EXPECT_TRUE(calls.WalkStat(mount->root.control_fd, {name, "f"}, stats).ok());
-    EXPECT_TRUE(calls.RenameAt2(dir, "l", dir, "l2", RENAME_NOREPLACE).ok());
+    EXPECT_TRUE(calls.RenameAt(dir, "l", dir, "l1").ok());
+    EXPECT_TRUE(calls.RenameAt2(dir, "l1", dir, "l2", RENAME_NOREPLACE).ok());
     EXPECT_TRUE(calls.FSetXattr(file->child.control_fd, "user.a", "b", 0).ok());
     EXPECT_EQ(*calls.FGetXattr(file->child.control_fd, "user.a", 10), "b");
     EXPECT_TRUE(calls.FListXattr(file->child.control_fd, 100).ok());

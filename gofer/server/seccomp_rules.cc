@@ -73,6 +73,9 @@ constexpr SeccompRule kRules[] = {
     {CALL(symlinkat), kServe, {Directory(1)}, "SymlinkAt"},
     {CALL(linkat), kServe, {Directory(0), Directory(2)}, "LinkAt"},
     {CALL(unlinkat), kServe, {Directory(0)}, "UnlinkAt"},
+#ifdef SYS_renameat
+    {CALL(renameat), kServe, {Directory(0), Directory(2)}, "RenameAt: what the C library makes of renameat2 without flags"},
+#endif
     {CALL(renameat2), kServe, {Directory(0), Directory(2)}, "RenameAt, RenameAt2"},
 
     // The peer.
@@ -139,6 +142,7 @@ constexpr SeccompRule kRules[] = {
     {CALL(restart_syscall), kServe, {}, "a call goes on after a stop"},
 
     {CALL(accept4), kListen, {}, "a new client"},
+    {CALL(setsockopt), kListen, {Int(1, SOL_SOCKET), Int(2, SO_RCVTIMEO)}, "accept4 waits for nobody"},
 
     {CALL(socket), kHostSocketsOpen, {Int(0, AF_UNIX), Int(2, 0)}, "Connect"},
     {CALL(connect), kHostSocketsOpen, {}, "Connect"},
@@ -151,6 +155,7 @@ constexpr SeccompRule kRules[] = {
     {CALL(fchdir), kHostSocketsMake, {}, "name a socket relative to its directory"},
     {CALL(listen), kHostSocketsMake, {}, "Listen"},
     {CALL(accept4), kHostSocketsMake, {}, "Accept"},
+    {CALL(setsockopt), kHostSocketsMake, {Int(1, SOL_SOCKET), Int(2, SO_RCVTIMEO)}, "Accept waits for nobody"},
 };
 
 #undef CALL
