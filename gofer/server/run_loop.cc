@@ -11,6 +11,7 @@
 #include "glog/logging.h"
 #include "gofer/base/errno.h"
 #include "gofer/base/status_macros.h"
+#include "gofer/sys/own_code.h"
 #include "gofer/sys/poll.h"
 #include "gofer/sys/process.h"
 
@@ -56,6 +57,8 @@ absl::Status RunLoop::Run(lisafs::Server& server, std::vector<ListeningMount> mo
   // absl::Mutex wants to know it when a thread first has to wait, and measures it for some milliseconds: better here,
   // after the start and while nobody holds anything.
   (void)absl::base_internal::CycleClock::Frequency();
+
+  sys::ReleaseOwnCode();
 
   std::thread waiter;
   if (mounts.empty()) {
