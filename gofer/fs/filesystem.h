@@ -7,11 +7,11 @@
 // Owner:   the server; outlives every connection and session, and everything they hold of it.
 // Threads: safe; every operation may block on the host file system, and then stalls only its own caller and
 //          those who want to change names in the same directory.
-// Locks:   rename_mu_ > DirState::op_mu > DentryCache::mu_ > DirState::children_mu > InodeTable::mu_.
-//          rename_mu_ and op_mu are held across host calls, no other. Two op_mu are held only by a rename across
-//          directories, which holds rename_mu_, so their order does not matter. An operation is a read (op_mu
-//          shared: Lookup), a write (op_mu of the directory: Create, Unlink, ...) or global (Rename). What works
-//          on one file by its descriptor takes no lock at all.
+// Locks:   DirState::op_mu > DentryCache::mu_ > DirState::children_mu > InodeTable::mu_.
+//          Only op_mu is held across host calls, so that a host file system that hangs in one directory stalls
+//          nobody in another: there is no lock of the whole tree. An operation is a read (op_mu shared: Lookup), a
+//          write (op_mu of the directory: Create, Unlink, ...) or a rename, which holds those of both directories,
+//          the one with the lower address first. What works on one file by its descriptor takes no lock at all.
 // Errors:  the host's errno, as the peer must see it, and
 //            ENFILE  the node or descriptor budget is used up and nothing could be given up;
 //            ESTALE  an inode's descriptor had been given up and its name does not lead to it any more.
@@ -228,7 +228,6 @@ class Filesystem {
   InodeTable inodes_;
   DentryCache dentries_;
   RefPtr<Dentry> root_;
-  absl::Mutex rename_mu_;
   std::atomic<uint64_t> rename_count_{0};
 };
 

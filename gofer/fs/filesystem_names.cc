@@ -4,6 +4,7 @@
 #include <linux/fs.h>
 #include <sys/stat.h>
 
+#include <functional>
 #include <utility>
 
 #include "gofer/base/status_macros.h"
@@ -170,15 +171,16 @@ ErrnoOr<void> Filesystem::Unlink(Dentry& dir, const Name& name, int flags) {
   return {};
 }
 
-// Two op_mu are locked here, a set that depends on the arguments; clang's analysis cannot follow that. Holding
-// rename_mu_ makes their order irrelevant, as nobody else ever holds two.
+// Which locks are taken here depends on the arguments, which clang's analysis cannot follow. Nobody else ever holds
+// two op_mu; two renames lock them in the order of their addresses.
 ErrnoOr<void> Filesystem::Rename(Dentry& old_dir, const Name& old_name, Dentry& new_dir, const Name& new_name,
                                  unsigned flags) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-  const bool across = &old_dir != &new_dir;
-  if (!across && old_name.view() == new_name.view()) return {};
-  absl::MutexLockMaybe rename_lock(across ? &rename_mu_ : nullptr);
-  absl::MutexLock old_lock(&old_dir.dir().op_mu);
-  absl::MutexLockMaybe new_lock(across ? &new_dir.dir().op_mu : nullptr);
+  if (&old_dir == &new_dir && old_name.view() == new_name.view()) return {};
+  absl::Mutex* first = &old_dir.dir().op_mu;
+  absl::Mutex* second = &new_dir.dir().op_mu;
+  if (std::less<>()(second, first)) std::swap(first, second);
+  absl::MutexLock first_lock(first);
+  absl::MutexLockMaybe second_lock(first == second ? nullptr : second);
   ASSIGN_OR_RETURN(const PathFd old_fd, Pin(old_dir));
   ASSIGN_OR_RETURN(const PathFd new_fd, Pin(new_dir));
   const RefPtr<Dentry> moved = dentries_.Find(old_dir, old_name.view());

@@ -252,7 +252,10 @@ ErrnoOr<void> Listen(BorrowedFd socket, int backlog) {
 }
 
 ErrnoOr<UniqueFd> Accept(BorrowedFd socket) {
-  // The client has the same open file description and may have made it blocking.
+  // The client has the same open file description and may have made it blocking, and may be doing so right now.
+  // Two things to undo between two system calls of ours, and the second ends the wait that the first would begin.
+  const struct timeval patience = {.tv_sec = 1, .tv_usec = 0};
+  if (::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0) return Errno::Last();
   if (const ErrnoOr<void> set = SetNonBlocking(socket, true); !set.ok()) return set.error();
   UniqueFd accepted(static_cast<int>(Call("accept4", [&] {
     return ::accept4(socket.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
