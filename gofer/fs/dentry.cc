@@ -23,9 +23,11 @@ void Dentry::Unref() const {
       return;
     }
   }
+  // Once the reference is dropped another thread may destroy the Dentry: nothing of it is looked at afterwards.
+  DentryCache& cache = *cache_;
   DentryCache::Victims victims;
-  cache_->DropReference(const_cast<Dentry&>(*this), victims);
-  if (!victims.empty()) cache_->Destroy(std::move(victims));
+  cache.DropReference(const_cast<Dentry&>(*this), victims);
+  if (!victims.empty()) cache.Destroy(std::move(victims));
 }
 
 DentryCache::~DentryCache() {
