@@ -1,26 +1,38 @@
 #!/usr/bin/env bash
-# No layer depends on one that stands above it or beside it, however far away.
-set -u
-failed=0
+# Holds each layer's transitive dependencies, as Bazel knows them, against what the layer must never reach.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
 
-forbid() {  # LAYER REGEX: what the layer may not depend on
-  local deps=test/layering/$1_deps found
-  if ! grep -q '^//' "${deps}"; then
-    echo "$1: no list of dependencies in ${deps}"
-    failed=1
-    return
+failures=0
+# forbid LAYER REGEX WHY
+forbid() {
+  local found
+  if found=$(grep -E "$2" "$1_deps"); then
+    echo "FAIL: $1 must not depend on what matches $2 ($3):"
+    sed 's/^/  /' <<<"${found}"
+    failures=$((failures + 1))
   fi
-  found=$(grep -E "^//($2)[/:]" "${deps}")
-  [[ -z ${found} ]] || { printf '%s depends on:\n%s\n' "$1" "${found}"; failed=1; }
 }
+# A list that is empty would forbid nothing.
+for list in *_deps; do
+  [[ $(grep -c '^//' "${list}") -gt 0 ]] || { echo "FAIL: ${list} names no target"; failures=$((failures + 1)); }
+done
 
-readonly programs='gofer/server|gofer/runsc|test'
-forbid base "gofer/sys|gofer/fs|lisafs|${programs}"
-forbid sys "gofer/fs|lisafs|${programs}"
-forbid fs "lisafs|${programs}"
-forbid wire "gofer/sys|gofer/fs|lisafs/transport|lisafs/server|lisafs/client|${programs}"
-forbid transport "gofer/fs|lisafs/server|lisafs/client|${programs}"
-forbid lisafs_server "lisafs/client|${programs}"
-forbid client "gofer/fs|lisafs/server|${programs}"
-forbid gofer "lisafs/client|test"
-exit "${failed}"
+ours='^//(gofer|lisafs|fuse|vhost|checkpoint)'
+forbid base "^//(gofer/(sys|fs|server|runsc)|lisafs|fuse|vhost|checkpoint)" "base depends on abseil only"
+forbid base "^@(com_github_google_glog|com_google_protobuf|com_github_gflags)" "base depends on abseil only"
+forbid sys "^//(gofer/(fs|server|runsc)|lisafs|fuse|vhost|checkpoint)" "sys knows base alone"
+forbid fs "^//(gofer/(server|runsc)|lisafs|fuse|vhost|checkpoint)" "the core knows no wire and no front end"
+forbid lisafs_wire "^//(gofer/(sys|fs|server|runsc)|lisafs/(transport|server|client)|fuse|vhost|checkpoint)" \
+  "wire knows bytes alone"
+forbid lisafs_transport "^//(gofer/(fs|server|runsc)|lisafs/(server|client)|fuse|vhost|checkpoint)" \
+  "transport does not know what a request means"
+forbid lisafs_server "^//(gofer/(server|runsc)|lisafs/client|fuse|vhost|checkpoint)" \
+  "a front end knows neither the others nor the composition root"
+forbid lisafs_client "^//(gofer/(fs|server|runsc)|lisafs/server|fuse|vhost|checkpoint)" \
+  "the client is the other end: it shares bytes and nothing else"
+forbid gofer "^//(lisafs/client|test|tools)" "what ships contains no peer and no test"
+grep -qE "${ours}" lisafs_server_deps || { echo "FAIL: the labels have another form than expected"; failures=$((failures + 1)); }
+
+[[ ${failures} -eq 0 ]] && echo "every layer keeps to what it may know"
+exit $((failures > 0))

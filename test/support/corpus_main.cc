@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
@@ -47,7 +48,8 @@ int main(int argc, char** argv) {
   if (LLVMFuzzerInitialize != nullptr) LLVMFuzzerInitialize(&argc, &argv);
   CHECK_GT(argc, 1) << "no corpus files; usage: " << argv[0] << " FILE...";
   for (int i = 1; i < argc; ++i) {
-    const std::string path = argv[i];
+    // Absolute: what is tested may change the working directory.
+    const std::string path = std::filesystem::absolute(argv[i]).string();
     const std::string name = path.substr(path.rfind('/') + 1);
     testing::RegisterTest("Corpus", name.c_str(), nullptr, nullptr, __FILE__, __LINE__,
                           [path]() -> testing::Test* { return new CorpusFile(path); });

@@ -1,0 +1,206 @@
+// Frames: extreme lengths, cuts at every byte, slow senders, unknown ids, requests out of order. The stream stays
+// in step or the connection ends; nothing grows, and nobody else notices.
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "gofer/base/byte_writer.h"
+#include "lisafs/wire/requests.h"
+#include "lisafs/wire/structs.h"
+#include "test/hostile/hostile.h"
+
+namespace lisafs {
+namespace {
+
+using gofer::UniqueFd;
+using gofer::testing::ErrorOf;
+using gofer::testing::Must;
+using gofer::testing::Session;
+using gofer::testing::Via;
+
+class LisafsFrame : public HostileTest {};
+
+void AppendFrame(std::string& stream, MessageId id, absl::string_view payload) {
+  const SocketHeader header = {.payload_len = static_cast<uint32_t>(payload.size()), .message = id, .pad = 0};
+  stream.append(reinterpret_cast<const char*>(&header), sizeof(header));
+  stream.append(payload.data(), payload.size());
+}
+
+template <typename Encode>
+std::string Encoded(Encode&& encode) {
+  std::string bytes(4096, '\0');
+  gofer::ByteWriter writer(std::as_writable_bytes(std::span(bytes)));
+  encode(writer);
+  CHECK(writer.ok());
+  bytes.resize(writer.size());
+  return bytes;
+}
+
+// A session as a sentry would hold it: ids are counted from 1.
+std::string RecordedSession() {
+  const absl::string_view path[] = {"dir"};
+  const FdId closing[] = {FdId{4}, FdId{3}, FdId{2}};
+  std::string stream;
+  AppendFrame(stream, MessageId::kMount, "");
+  AppendFrame(stream, MessageId::kMkdirAt, Encoded([](gofer::ByteWriter& w) {
+                EncodeNamed(MkdirAtReq{.fixed = {.dir_fd = FdId{1}, .uid = kNoId, .gid = kNoId, .mode = 0755, .pad0 = 0, .pad1 = 0},
+                                       .name = "dir"},
+                            w);
+              }));
+  AppendFrame(stream, MessageId::kOpenCreateAt, Encoded([](gofer::ByteWriter& w) {
+                EncodeNamed(OpenCreateAtReq{.fixed = {.create_common = {.dir_fd = FdId{2}, .uid = kNoId, .gid = kNoId, .mode = 0644, .pad0 = 0, .pad1 = 0},
+                                                      .flags = 2},
+                                            .name = "file"},
+                            w);
+              }));
+  AppendFrame(stream, MessageId::kPWrite, Encoded([](gofer::ByteWriter& w) {
+                w.Write(PWriteReqFixed{.offset = 0, .fd = FdId{4}, .num_bytes = 4});
+                w.WriteBytes("text");
+              }));
+  AppendFrame(stream, MessageId::kWalkStat, Encoded([&](gofer::ByteWriter& w) { EncodeWalkReq(FdId{1}, path, w); }));
+  AppendFrame(stream, MessageId::kUnlinkAt, Encoded([](gofer::ByteWriter& w) {
+                EncodeNamed(UnlinkAtReq{.fixed = {.dir_fd = FdId{2}, .flags = 0}, .name = "file"}, w);
+              }));
+  AppendFrame(stream, MessageId::kChannel, "");
+  AppendFrame(stream, MessageId::kClose, Encoded([&](gofer::ByteWriter& w) { WriteFdIds(closing, w); }));
+  return stream;
+}
+
+void SendAll(int socket, absl::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t sent = send(socket, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (sent <= 0) return;
+    bytes.remove_prefix(static_cast<size_t>(sent));
+  }
+}
+
+TEST_F(LisafsFrame, ClientDiesAtEveryByte) {
+  const std::string stream = RecordedSession();
+  for (size_t cut = 0; cut <= stream.size(); ++cut) {
+    UniqueFd socket = server_.ConnectSocket();
+    SendAll(socket.get(), absl::string_view(stream).substr(0, cut));
+    // Alternately gone at once, with replies unread, and after having read what there is.
+    if (cut % 2 == 0) {
+      shutdown(socket.get(), SHUT_WR);
+      char buffer[4096];
+      while (recv(socket.get(), buffer, sizeof(buffer), 0) > 0) {
+      }
+    }
+    socket.Reset();
+    if (cut % 50 == 0) ExpectOthersServed();
+  }
+}
+
+size_t ResidentKiB() {
+  std::ifstream status("/proc/self/status");
+  std::string word;
+  while (status >> word) {
+    size_t value;
+    if (word == "VmRSS:" && status >> value) return value;
+  }
+  return 0;
+}
+
+TEST_F(LisafsFrame, AnnouncedLengthAllocatesNothing) {
+  const size_t before = ResidentKiB();
+  std::vector<UniqueFd> sockets;
+  for (const uint32_t length : {kMaxMessageSize + 1, 0x7fffffffu, 0x80000000u, 0xffffffffu, 0xffffffffu}) {
+    for (int i = 0; i < 4; ++i) {
+      sockets.push_back(server_.ConnectSocket());
+      const SocketHeader header = {.payload_len = length, .message = MessageId::kPWrite, .pad = 0xffff};
+      SendAll(sockets.back().get(), absl::string_view(reinterpret_cast<const char*>(&header), sizeof(header)));
+      SendAll(sockets.back().get(), std::string(100'000, 'x'));
+    }
+  }
+  ExpectOthersServed();
+  EXPECT_LT(ResidentKiB(), before + (32 << 10));
+}
+
+TEST_F(LisafsFrame, TooLongAFrameIsThrownAwayInStep) {
+  Session session(server_, Via::kSocket);
+  for (int i = 0; i < 3; ++i) {
+    std::string frame;
+    AppendFrame(frame, MessageId::kFStat, std::string((size_t{5} << 20) + static_cast<size_t>(i), 'x'));
+    SendAll(session.client().socket_way().fd().get(), frame);
+    EXPECT_EQ(Must(session.client().socket_way().ReceiveReply({.id = MessageId::kFStat})).id, MessageId::kError);
+    EXPECT_EQ(ErrorOf(session->FStat(session.root())), 0);
+  }
+}
+
+TEST_F(LisafsFrame, SlowSenderDisturbsNobody) {
+  const std::string stream = RecordedSession();
+  const UniqueFd socket = server_.ConnectSocket();
+  for (size_t i = 0; i < stream.size(); ++i) {
+    SendAll(socket.get(), absl::string_view(stream).substr(i, 1));
+    if (i % 40 == 0) ExpectOthersServed();
+  }
+  shutdown(socket.get(), SHUT_WR);
+  size_t replies = 0;
+  char buffer[4096];
+  for (ssize_t got; (got = recv(socket.get(), buffer, sizeof(buffer), 0)) > 0;) replies += static_cast<size_t>(got);
+  EXPECT_GT(replies, sizeof(SocketHeader) * 8);
+}
+
+TEST_F(LisafsFrame, ManyRequestsInOnePieceAreAnsweredInOrder) {
+  Session session(server_, Via::kSocket);
+  std::string stream;
+  const FdId root = session.root();
+  for (int i = 0; i < 500; ++i) {
+    AppendFrame(stream, i % 2 == 0 ? MessageId::kFStat : MessageId::kFStatFS,
+                absl::string_view(reinterpret_cast<const char*>(&root), sizeof(root)));
+  }
+  SendAll(session.client().socket_way().fd().get(), stream);
+  for (int i = 0; i < 500; ++i) {
+    const MessageId id = i % 2 == 0 ? MessageId::kFStat : MessageId::kFStatFS;
+    EXPECT_EQ(Must(session.client().socket_way().ReceiveReply({.id = id})).id, id);
+  }
+}
+
+TEST_F(LisafsFrame, EveryUnknownId) {
+  for (const Via via : {Via::kSocket, Via::kChannel}) {
+    Session session(server_, via);
+    // All of them over the channel, which is the faster way.
+    const int step = via == Via::kSocket ? 97 : 1;
+    for (int id = kNumMessageIds; id <= 65535; id += step) {
+      ASSERT_EQ(Must(session->Raw(static_cast<MessageId>(id), "")).error(), EOPNOTSUPP) << id;
+    }
+  }
+}
+
+TEST_F(LisafsFrame, WrongOrderIsHarmless) {
+  const std::unique_ptr<Client> client = server_.Connect();
+  for (size_t id = 3; id < kNumMessageIds; ++id) {
+    const RawReply reply = Must(client->Raw(static_cast<MessageId>(id), std::string(100, '\0')));
+    EXPECT_NE(reply.id, MessageId::kMount);
+  }
+  Must(client->OpenChannel());
+  Must(client->over_channel(0).Mount());
+  Must(client->over_socket().Mount());
+  EXPECT_EQ(ErrorOf(client->FStat(FdId{1})), 0);
+}
+
+TEST_F(LisafsFrame, ClientThatReadsNothingStopsOnlyItself) {
+  tree_.Write("served/big", std::string(1 << 20, 'x'));
+  Session session(server_, Via::kSocket);
+  const FdId open = session.Open(session.Walk("big").control_fd, 0);
+  const PReadReq request = {.offset = 0, .fd = open, .count = 1 << 20, .pad = 0};
+  std::string stream;
+  for (int i = 0; i < 100; ++i) {
+    AppendFrame(stream, MessageId::kPRead, absl::string_view(reinterpret_cast<const char*>(&request), sizeof(request)));
+  }
+  SendAll(session.client().socket_way().fd().get(), stream);
+  absl::SleepFor(absl::Milliseconds(20));
+  ExpectOthersServed();
+  tree_.Mkdir("served/d");
+  Must(honest_->RenameAt(honest_.root(), "d", honest_.root(), "e"));
+}
+
+}  // namespace
+}  // namespace lisafs
