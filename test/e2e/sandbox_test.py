@@ -1,0 +1,345 @@
+#!/usr/bin/env python3
+"""End to end: real gVisor containers whose files our gofer serves.
+
+Every setting (flags of runsc and the cases run with them) is run three times: with our gofer, with runsc's own,
+and in a plain folder, that is, by the kernel. A case passes when our output is runsc's, or where the two differ,
+when ours is line by line the kernel's; where a policy of gVisor's is the subject, the wanted output is written
+down. That the gofer process really was ours is looked up in /proc while the
+container runs.
+
+Needs root, runsc, busybox and gcc. Without one of them the test is skipped, and says so; with CI=true or
+GOFER_REQUIRE_REAL=1 that is a failure.
+
+Usage: sandbox_test.py [--gofer=PROGRAM] [--setting=NAME] [--case=NAME] [--keep]
+"""
+
+import argparse
+import difflib
+import hashlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import xml.etree.ElementTree
+
+import cases
+import sandbox
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+TREE_FILES = 5000
+LISTED_FILES = 10000
+
+
+class Setting:
+    def __init__(self, name, case_list, flags=(), readonly_root=False, with_host=False):
+        self.name = name
+        self.cases = case_list
+        self.flags = flags
+        self.readonly_root = readonly_root
+        self.with_host = with_host
+
+
+SETTINGS = [
+    Setting("default", cases.EVERYTHING),
+    # The other way round than runsc's defaults: mounts exclusive, root shared.
+    Setting("caching", cases.CACHED_OTHERWISE, ["--file-access-mounts=exclusive", "--file-access=shared"]),
+    Setting("host_allowed", cases.WITH_HOST, ["--host-uds=all", "--host-fifo=open"], with_host=True),
+    Setting("host_refused", cases.WITHOUT_HOST, readonly_root=True, with_host=True),
+]
+
+
+class Results:
+    """Named outcomes, printed as they come and written as a GoogleTest-like XML file at the end."""
+
+    def __init__(self):
+        self.outcomes = []
+        self.started = time.monotonic()
+
+    def add(self, setting, name, problem=None, skipped=None):
+        self.outcomes.append((setting, name, problem, skipped))
+        word = "SKIPPED" if skipped else "FAILED" if problem else "ok"
+        print("%-7s %s.%s  (%.1f s)" % (word, setting, name, time.monotonic() - self.started), flush=True)
+        if problem or skipped:
+            print("    " + (problem or skipped).replace("\n", "\n    "), flush=True)
+
+    def failed(self):
+        return any(problem for _, _, problem, _ in self.outcomes)
+
+    def write(self, path):
+        failures = str(sum(1 for outcome in self.outcomes if outcome[2]))
+        total = str(len(self.outcomes))
+        root = xml.etree.ElementTree.Element("testsuites", tests=total, failures=failures, timestamp="now")
+        suite = xml.etree.ElementTree.SubElement(root, "testsuite", name="e2e", tests=total, failures=failures)
+        for setting, name, problem, skipped in self.outcomes:
+            case = xml.etree.ElementTree.SubElement(suite, "testcase", classname=setting, name=name, status="run",
+                                                    result="skipped" if skipped else "completed")
+            if problem:
+                xml.etree.ElementTree.SubElement(case, "failure", message=problem[:2000])
+        xml.etree.ElementTree.ElementTree(root).write(path)
+
+
+def make_input(path):
+    """The tree that goes in by tar and what it is like, and the folder that is listed from inside."""
+    tree = os.path.join(path, "tree")
+    for number in range(TREE_FILES):
+        folder = os.path.join(tree, "d%02d" % (number % 50), "s%d" % (number % 3))
+        os.makedirs(folder, exist_ok=True)
+        name = os.path.join(folder, "f%05d" % number)
+        with open(name, "wb") as file:
+            file.write((hashlib.sha256(b"%d" % number).digest() * 40)[: number * 37 % 1200])
+        os.chmod(name, 0o600 + number % 64)
+        if number % 100 == 0:
+            os.symlink("f%05d" % number, name + ".link")
+    subprocess.run(["tar", "cf", os.path.join(path, "in.tar"), "-C", path, "tree"], check=True)
+    return describe(tree)
+
+
+def describe(tree):
+    """Everything of a tree that tar keeps, one line for each file."""
+    lines = []
+    for folder, subfolders, files in os.walk(tree):
+        for name in subfolders + files:
+            path = os.path.join(folder, name)
+            stat = os.lstat(path)
+            if os.path.islink(path):
+                content = os.readlink(path)
+            elif os.path.isdir(path):
+                content = "folder"
+            else:
+                with open(path, "rb") as file:
+                    content = hashlib.sha256(file.read()).hexdigest()
+            lines.append("%s %o %d:%d %d %s" % (os.path.relpath(path, tree), stat.st_mode, stat.st_uid, stat.st_gid,
+                                                0 if os.path.islink(path) else int(stat.st_mtime), content))
+    return sorted(lines)
+
+
+def difference(name_a, a, name_b, b):
+    return "\n".join(list(difflib.unified_diff(a, b, name_a, name_b, lineterm="", n=1))[:40])
+
+
+class HostPeers:
+    """The host's ends of sockets and FIFOs in a container's folder; what they got is theirs to tell."""
+
+    def __init__(self, layout, inside_socket):
+        self.folder = os.path.join(layout.data, "host")
+        os.mkdir(self.folder)
+        self.inside_socket = inside_socket
+        self.lines = []
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.listener.bind(os.path.join(self.folder, "socket"))
+        self.listener.listen(5)
+        self.stopping = threading.Event()
+        for name in ("to-host", "from-host"):
+            os.mkfifo(os.path.join(self.folder, name))
+        # Both ends, so that neither side waits for the other to open.
+        self.fifos = {name: os.open(os.path.join(self.folder, name), os.O_RDWR | os.O_NONBLOCK)
+                      for name in ("to-host", "from-host")}
+        self.threads = [threading.Thread(target=body) for body in (self._answer, self._call, self._pipe)]
+        for thread in self.threads:
+            thread.start()
+
+    def _answer(self):
+        self.listener.settimeout(0.1)
+        while not self.stopping.is_set():
+            try:
+                peer, _ = self.listener.accept()
+            except socket.timeout:
+                continue
+            peer.settimeout(5)
+            self.lines.append("host got: " + peer.recv(100).decode())
+            peer.sendall(b"pong")
+            peer.close()
+
+    def _call(self):
+        """Connects to the socket that the container makes, as soon as it listens."""
+        while not self.stopping.is_set():
+            try:
+                with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
+                    peer.settimeout(5)
+                    peer.connect(self.inside_socket)
+                    peer.sendall(b"from the host")
+                    self.lines.append("container answered: " + peer.recv(100).decode())
+                    return
+            except (FileNotFoundError, ConnectionRefusedError):
+                time.sleep(0.02)
+            except OSError as error:
+                self.lines.append("calling the container: %s" % error)
+                return
+
+    def _pipe(self):
+        while not self.stopping.is_set():
+            try:
+                got = os.read(self.fifos["to-host"], 100)
+            except BlockingIOError:
+                time.sleep(0.02)
+                continue
+            self.lines.append("FIFO brought: " + got.decode().strip())
+            os.write(self.fifos["from-host"], b"from the host\n")
+            # The last writer but the container's reader has to go, or that never sees the end.
+            os.close(self.fifos.pop("from-host"))
+            return
+
+    def stop(self):
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join()
+        self.listener.close()
+        for fd in self.fifos.values():
+            os.close(fd)
+        return sorted(self.lines)
+
+
+class Test:
+    def __init__(self, options, results):
+        self.options = options
+        self.results = results
+        self.work = tempfile.mkdtemp(prefix="gofer-e2e.", dir="/var/tmp")
+        os.chmod(self.work, 0o755)
+        self.probe = os.path.join(self.work, "probe")
+        self.busybox = shutil.which("busybox")
+        self.hooked = os.path.join(self.work, "hooked")
+        self.expected_tree = []
+
+    def prepare(self):
+        subprocess.run(["gcc", "-O1", "-static", "-o", self.probe, os.path.join(HERE, "probe.c")], check=True)
+        # A copy at a path of its own: a gofer process that runs it can be no other program.
+        gofer = os.path.join(self.work, "gofer-under-test")
+        shutil.copy(self.options.gofer, gofer)
+        tool = os.path.join(HERE, "..", "..", "tools", "runsc-with-gofer")
+        runsc = shutil.which("runsc")
+        prepared = subprocess.run([tool, "--gofer=" + gofer, "--runsc=" + runsc, "prepare", self.hooked], check=True,
+                                  stdout=subprocess.PIPE, universal_newlines=True)
+        self.expected_tree = make_input(self.work)
+        return [sandbox.World("ours", prepared.stdout.strip(), gofer),
+                sandbox.World("stock", runsc, os.path.realpath(runsc)),
+                sandbox.World("plain")]
+
+    def clean(self):
+        tool = os.path.join(HERE, "..", "..", "tools", "runsc-with-gofer")
+        subprocess.run([tool, "remove", self.hooked], check=False)
+        if self.options.keep:
+            print("kept: " + self.work)
+        else:
+            shutil.rmtree(self.work, ignore_errors=True)
+
+    def run_setting(self, setting, worlds):
+        chosen = [case for case in setting.cases if self.options.case in (None, case.name)]
+        if not chosen:
+            return
+        outputs, layouts = {}, {}
+        for world in worlds:
+            layout = sandbox.Layout(os.path.join(self.work, "%s-%s" % (setting.name, world.name)), self.busybox,
+                                    self.probe)
+            layouts[world.name] = layout
+            names = {case.name for case in chosen}
+            if "TAR" in names:
+                shutil.copy(os.path.join(self.work, "in.tar"), layout.data)
+            if "LISTING" in names:
+                listed = os.path.join(layout.data, "listed-from-host")
+                os.mkdir(listed)
+                for number in range(LISTED_FILES):
+                    os.close(os.open(os.path.join(listed, "host-%d" % number), os.O_CREAT | os.O_WRONLY, 0o644))
+            peers = None
+            if setting.with_host:
+                peers = HostPeers(layout, os.path.join(layout.data, "HOST_SOCKETS", "made-inside"))
+            began = time.monotonic()
+            try:
+                outputs[world.name] = sandbox.run(world, layout, chosen, setting.flags, setting.readonly_root)
+            except sandbox.Failure as failure:
+                self.results.add(setting.name, "runs_with_%s" % world.name, str(failure))
+                return
+            finally:
+                if peers is not None:
+                    host_lines = peers.stop()
+            if peers is not None:
+                outputs[world.name]["HOST_SIDE"] = host_lines
+            print("        %s with %s: %.1f s" % (setting.name, world.name, time.monotonic() - began), flush=True)
+            self.results.add(setting.name, "runs_with_%s" % world.name)
+        for case in chosen:
+            ours, stock, plain = (outputs[world.name].get(case.name) for world in worlds)
+            if case.expected is None:
+                problem = self.judge(ours, stock, plain)
+            else:
+                problem = None if ours == case.expected else difference("wanted", case.expected, "ours", ours or [])
+            self.results.add(setting.name, case.name, problem)
+        if setting.with_host:
+            ours, stock, _ = (outputs[world.name]["HOST_SIDE"] for world in worlds)
+            problem = None if ours == stock else difference("runsc's own gofer", stock, "ours", ours)
+            self.results.add(setting.name, "HOST_SIDE", problem)
+        if "TAR" in outputs["ours"]:
+            for world in worlds:
+                self.check_packed(setting, world, layouts[world.name])
+
+    @staticmethod
+    def judge(ours, stock, plain):
+        """What is wrong with our output, or None."""
+        if not ours or len(ours) < 2:
+            return "no output: %s; the kernel's: %s" % (ours, plain)
+        if ours == stock:
+            return None
+        if ours == plain:
+            return None
+        # Differences from runsc's gofer have to be explained by the kernel, each line for itself.
+        matcher = difflib.SequenceMatcher(None, stock or [], ours, autojunk=False)
+        kernel = difflib.SequenceMatcher(None, plain or [], ours, autojunk=False)
+        as_kernel = {line for _, start, size in kernel.get_matching_blocks() for line in range(start, start + size)}
+        for kind, _, _, begin, end in matcher.get_opcodes():
+            if kind == "equal" or (end > begin and all(line in as_kernel for line in range(begin, end))):
+                continue
+            return (difference("runsc's own gofer", stock or [], "ours", ours) + "\n" +
+                    difference("the kernel", plain or [], "ours", ours))
+        return None
+
+    def check_packed(self, setting, world, layout):
+        """The tree that went into the container and came out again is the one that was made on the host."""
+        out = os.path.join(layout.path, "unpacked")
+        os.mkdir(out)
+        archive = os.path.join(layout.data, "TAR", "out.tar")
+        unpacked = subprocess.run(["tar", "xf", archive, "-C", out], check=False, stderr=subprocess.PIPE)
+        found = describe(os.path.join(out, "tree")) if unpacked.returncode == 0 else [unpacked.stderr.decode()]
+        problem = None if found == self.expected_tree else difference("made", self.expected_tree, "came out", found)
+        self.results.add(setting.name, "tar_comes_out_whole_with_%s" % world.name, problem)
+
+
+def missing(options):
+    lacking = [name for name in ("runsc", "busybox", "gcc", "unshare") if shutil.which(name) is None]
+    if os.geteuid() != 0:
+        lacking.append("root")
+    if not os.access(options.gofer, os.X_OK):
+        lacking.append("the gofer (%s)" % options.gofer)
+    return lacking
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gofer", default="gofer/gofer")
+    parser.add_argument("--setting")
+    parser.add_argument("--case")
+    parser.add_argument("--keep", action="store_true", help="leave the folders of the runs behind")
+    options = parser.parse_args()
+    results = Results()
+    required = os.environ.get("CI") == "true" or os.environ.get("GOFER_REQUIRE_REAL") == "1"
+    lacking = missing(options)
+    if lacking:
+        text = "missing: " + ", ".join(lacking)
+        results.add("e2e", "real_sandboxes", *((text, None) if required else (None, text)))
+    else:
+        test = Test(options, results)
+        try:
+            worlds = test.prepare()
+            for setting in SETTINGS:
+                if options.setting in (None, setting.name):
+                    test.run_setting(setting, worlds)
+        finally:
+            test.clean()
+    if os.environ.get("XML_OUTPUT_FILE"):
+        results.write(os.environ["XML_OUTPUT_FILE"])
+    sys.exit(1 if results.failed() else 0)
+
+
+if __name__ == "__main__":
+    main()
