@@ -106,7 +106,7 @@ absl::Status ParseGofer(std::span<const std::string>& arguments, CommandLine& li
                 return absl::OkStatus();
               })
       .Int("dev-io-fd", &line.dev_io_fd)
-      .Bool("apply-caps", &line.apply_caps)
+      .OnBool("apply-caps", [](bool) {})  // dropping those that are gone already does no harm
       .Bool("setup-root", &line.setup_root)
       .Int("sync-userns-fd", &line.sync_userns_fd)
       .Int("sync-nvproxy-fd", &line.sync_nvproxy_fd)

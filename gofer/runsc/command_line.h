@@ -64,7 +64,6 @@ struct CommandLine {
   std::vector<int> io_fds;
   std::vector<MountConf> mount_confs;
   int dev_io_fd = -1;
-  bool apply_caps = true;
   bool setup_root = true;
   int sync_nvproxy_fd = -1;
   int sync_chroot_fd = -1;

@@ -68,7 +68,6 @@ TEST(CommandLine, V26) {
 
 TEST(CommandLine, HowItLooksAfterTheReExecutionOfTheOriginal) {
   const CommandLine line = MustParse(absl::StrCat(kV22, " --apply-caps=false --setup-root=false --sync-userns-fd=-1"));
-  EXPECT_FALSE(line.apply_caps);
   EXPECT_FALSE(line.setup_root);
   EXPECT_EQ(line.sync_userns_fd, -1);
 }

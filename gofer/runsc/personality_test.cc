@@ -225,7 +225,7 @@ TEST_F(PersonalityTest, WhatIsInForceWhileItServes) {
   EXPECT_EQ(gofer_->Status("CapInh"), "0000000000000000");
   EXPECT_EQ(gofer_->Status("CapAmb"), "0000000000000000");
   EXPECT_EQ(gofer_->Status("NoNewPrivs"), "1");
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#ifndef GOFER_SANITIZER
   EXPECT_EQ(gofer_->Status("Seccomp"), "2");
 #endif
   EXPECT_EQ(gofer_->Status("Umask"), "0000");

@@ -132,6 +132,7 @@ absl::StatusOr<ServedTree> EnterSandbox(const SandboxOptions& options) {
 absl::Status Confine(const Confinement& confinement) {
   RETURN_IF_ERROR(Or(sys::ChangeToRootDirectory(), "chdir(/)"));
   RETURN_IF_ERROR(Or(sys::SetLimit(RLIMIT_CORE, {.soft = 0, .hard = 0}), "RLIMIT_CORE"));
+  RETURN_IF_ERROR(Or(sys::SetLimit(RLIMIT_MEMLOCK, {.soft = 0, .hard = 0}), "RLIMIT_MEMLOCK"));
   ASSIGN_OR_RETURN(const sys::CapabilitySets held, Or(sys::GetCapabilities(), "capget"));
   const auto holds = [&](int capability) { return (held.effective >> capability & 1) != 0; };
   if (holds(CAP_SETGID)) {
@@ -142,7 +143,9 @@ absl::Status Confine(const Confinement& confinement) {
   if (holds(CAP_SETPCAP)) RETURN_IF_ERROR(Or(sys::LockNoRoot(), "securebits"));
   RETURN_IF_ERROR(LimitCapabilities(confinement.capabilities));
   RETURN_IF_ERROR(Or(sys::SetNoNewPrivileges(), "no_new_privs"));
+#ifndef GOFER_SANITIZER  // which look into their own process
   RETURN_IF_ERROR(Or(sys::SetNotDumpable(), "dumpable"));
+#endif
   return InstallSeccompFilter(confinement.seccomp);
 }
 

@@ -25,7 +25,7 @@ absl::StatusOr<SeccompMode> ParseSeccompMode(absl::string_view text);
 absl::string_view SeccompModeName(SeccompMode mode);
 
 // Sanitizers make calls that are in no table.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef GOFER_SANITIZER
 inline constexpr SeccompMode kDefaultSeccompMode = SeccompMode::kLog;
 #else
 inline constexpr SeccompMode kDefaultSeccompMode = SeccompMode::kKill;

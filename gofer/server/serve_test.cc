@@ -179,7 +179,7 @@ TEST_F(ServeTest, WhatIsInForceByDefault) {
   EXPECT_EQ(gofer->Status("CapEff"), "000000000000001b") << "CHOWN, DAC_OVERRIDE, FOWNER, FSETID";
   EXPECT_EQ(gofer->Status("CapBnd"), "000000000000001b");
   EXPECT_EQ(gofer->Status("NoNewPrivs"), "1");
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#ifndef GOFER_SANITIZER
   EXPECT_EQ(gofer->Status("Seccomp"), "2");
 #endif
   for (const int fd : gofer->OpenFds()) EXPECT_NE(fd, 30) << "what was leaked to it is closed";

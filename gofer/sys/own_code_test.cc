@@ -1,9 +1,8 @@
 #include "gofer/sys/own_code.h"
 
-#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <fstream>
-#include <numeric>
 #include <string>
 
 #include "gtest/gtest.h"
@@ -12,18 +11,15 @@ namespace gofer::sys {
 namespace {
 
 constexpr size_t kPage = 4096;
-// Code and constants that nothing else touches, and a variable that has been changed.
-constexpr std::array<uint8_t, 64 * kPage> kConstants = [] {
-  std::array<uint8_t, 64 * kPage> bytes{};
-  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<uint8_t>(i % 251);
-  return bytes;
-}();
+// Constants that nothing else touches, and a variable that has been changed.
+extern const uint8_t kConstants[64 * kPage];
+const uint8_t kConstants[64 * kPage] = {3, 1, 4, 1, 5, 9, 2, 6};
 int g_variable = 1;
 
 uint64_t SumOfConstants() {
-  const volatile uint8_t* const bytes = kConstants.data();
+  const volatile uint8_t* const bytes = kConstants;
   uint64_t sum = 0;
-  for (size_t i = 0; i < kConstants.size(); ++i) sum += bytes[i];
+  for (size_t i = 0; i < sizeof(kConstants); ++i) sum += bytes[i];
   return sum;
 }
 
