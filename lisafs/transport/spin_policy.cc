@@ -18,7 +18,7 @@ constexpr int kLooksPerClock = 32;
 constexpr int64_t kLook = 50;
 // Another channel that was served so recently counts as busy.
 constexpr int64_t kBusy = 200'000;
-constexpr uint32_t kMaxPause = 256;
+constexpr uint32_t kMaxPause = 1024;
 // Processors up to which only one busy channel may poll.
 constexpr int kSmallMachine = 3;
 
@@ -94,8 +94,9 @@ bool SpinPolicy::Poll(const std::atomic<uint32_t>& word, uint32_t expected) {
   if (changed) {
     Learn(looks * kLook);
     next_pause_ = 1;
-  }
-  if (interrupted) {
+  } else {
+    // In vain. The peer may be waiting for this very processor, or others want it: each time it happens again,
+    // twice as many requests pass before the next try.
     pause_ = next_pause_;
     next_pause_ = std::min(2 * next_pause_, kMaxPause);
   }

@@ -32,7 +32,7 @@ class SpinPolicy {
   int64_t waiting_since_ = 0;
   // How soon the peer comes back, a moving average; optimistic at first.
   int64_t expected_gap_ = 0;
-  // Waits left in which polling is not tried, and how many the next disappointment costs.
+  // Waits left in which polling is not tried, and how many the next poll in vain costs.
   uint32_t pause_ = 0;
   uint32_t next_pause_ = 1;
 };
