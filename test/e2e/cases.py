@@ -76,7 +76,7 @@ flock f true && echo free; (flock 9; flock -n f true || echo held) 9<f
 
 LISTING = r"""
 probe many m 10000; probe list m; ls m | sort | sha256sum; ls m | wc -l
-(cd m; ls | grep '[02468]$' | xargs rm); probe list m; rm -r m; ls
+(cd m; ls | grep '7$' | xargs rm); probe list m
 probe list /data/listed-from-host; ls /data/listed-from-host | sort | sha256sum
 """
 
@@ -84,7 +84,7 @@ SOCKETS = r"""
 probe sockets s; ls
 probe open s r; probe connect missing x; : >plain; probe connect plain x
 mkfifo p; stat -c '%F %a' p; (echo through >p &); cat p; wait
-mkfifo q; (cat q >out &) ; probe open q wn >/dev/null; echo two >q; wait; sleep 0.2; cat out; rm p q; ls
+mkfifo q; probe open q wn; cat q >out & echo two >q; wait; cat out; rm p q; ls
 """
 
 READ_ONLY = r"""
@@ -123,9 +123,8 @@ cp hello running; ./running; rm running; ls
 """
 
 TAR = r"""
-tar xf /data/in.tar; find tree | wc -l; (cd tree; find . -type f | sort | xargs sha256sum | sha256sum)
-find tree -type l | wc -l; tar cf /data/TAR/out.tar tree && echo packed
-rm -r tree; ls
+tar xf /data/in.tar && echo unpacked; cat tree/d0*/s*/* | sha256sum; ls tree | wc -l
+tar cf /data/TAR/out.tar tree && echo packed; rm -r tree/d0*; ls tree | sha256sum
 """
 
 HOST_SOCKETS = r"""
@@ -135,7 +134,7 @@ stat -c '%F' made-inside; probe connect made-inside x; rm made-inside; ls
 """
 
 HOST_FIFOS = r"""
-echo to-host >/data/host/to-host; cat /data/host/from-host; stat -c '%F %a' /data/host/to-host
+echo to-host >/data/host/to-host; head -n 1 /data/host/from-host; stat -c '%F %a' /data/host/to-host
 """
 
 # Where runsc is asked to keep containers from the host's sockets and FIFOs. The kernel knows no such policy, and

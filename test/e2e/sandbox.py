@@ -34,7 +34,7 @@ class World:
     def __init__(self, name, runsc=None, gofer_program=None):
         self.name = name
         self.runsc = runsc
-        # What /proc/PID/exe of the gofer process has to be.
+        # The file that the gofer process has to run.
         self.gofer_program = gofer_program
 
 
@@ -140,14 +140,16 @@ def descendants(pid):
 
 
 def gofers_of(pid):
-    """Processes below `pid` that run as a gofer: pid -> program."""
+    """Processes below `pid` that run as a gofer: pid -> (device, inode number) of the program, and its path."""
     found = {}
     for process in descendants(pid):
         try:
             with open("/proc/%d/cmdline" % process, "rb") as file:
                 words = file.read().split(b"\0")
             if os.path.basename(words[0]) == b"runsc-gofer" and b"gofer" in words:
-                found[process] = os.readlink("/proc/%d/exe" % process)
+                # By identity: in the gofer's own mount namespace the file may have no path.
+                program = os.stat("/proc/%d/exe" % process)
+                found[process] = ((program.st_dev, program.st_ino), os.readlink("/proc/%d/exe" % process))
         except OSError:
             pass
     return found
@@ -157,15 +159,16 @@ def await_gofer(world, process):
     """Waits for the container's gofer to serve, and says whose it is."""
     deadline = time.monotonic() + START_TIMEOUT_S
     gofers = {}
+    program = os.stat(world.gofer_program)
     while time.monotonic() < deadline and process.poll() is None:
         gofers = gofers_of(process.pid)
-        if list(gofers.values()) == [world.gofer_program]:
+        if [identity for identity, _ in gofers.values()] == [(program.st_dev, program.st_ino)]:
             return
         time.sleep(0.02)
     raise Failure("%s: wanted one gofer process, %s; there are %s" % (world.name, world.gofer_program, gofers))
 
 
-def run(world, layout, cases, flags=(), readonly_root=False, timeout_s=90):
+def run(world, layout, cases, flags=(), readonly_root=False, timeout_s=120):
     """Runs the cases in one sandbox; their output lines by name."""
     with open(os.path.join(layout.root, "cases.sh"), "w", encoding="utf-8") as file:
         file.write(script_of(cases))
