@@ -105,8 +105,8 @@ std::vector<Target> Targets(const Report& report) {
     const StartCost& runsc = report.starts.back();
     const double ours_mib = Median(ours.private_kib) / 1024;
     targets.push_back({"idle private memory, MiB", ours_mib, 6, false, ""});
-    targets.push_back({"idle private memory", ours_mib * 1024 / Median(runsc.private_kib), 0.25, false,
-                       absl::StrCat("that of ", runsc.name)});
+    targets.push_back({"idle private memory, share", ours_mib * 1024 / Median(runsc.private_kib), 0.25, false,
+                       absl::StrCat("of that of ", runsc.name)});
     targets.push_back({"exec to ready, ms", Median(ours.ready_ms), 10, false, ""});
   }
   return targets;
@@ -174,7 +174,7 @@ std::string Report::Text() const {
     }
   }
   if (!starts.empty()) {
-    absl::StrAppendFormat(&text, "\n%-28s %9s %14s %15s %15s\n", "a fresh process (medians)", "ready ms",
+    absl::StrAppendFormat(&text, "\n%-28s %9s %14s %15s %15s\n", "fresh, idle, alone (medians)", "ready ms",
                           "first reply ms", "private KiB", "anonymous KiB");
     for (const StartCost& start : starts) {
       absl::StrAppendFormat(&text, "%-28s %9s %14.1f %15.0f %15.0f\n", start.name,
