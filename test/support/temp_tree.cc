@@ -36,12 +36,16 @@ std::string ReadLink(const std::string& path) {
   return std::string(target, static_cast<size_t>(size));
 }
 
-int64_t Nanoseconds(const struct timespec& time) { return time.tv_sec * 1'000'000'000 + time.tv_nsec; }
+int64_t Nanoseconds(const struct timespec& time) {
+  return time.tv_sec * 1'000'000'000 + time.tv_nsec;
+}
 
 std::string Describe(const std::string& path, const struct stat& stat, bool strict) {
   std::string line = absl::StrFormat("%06o %d:%d", stat.st_mode, stat.st_uid, stat.st_gid);
-  if (!S_ISDIR(stat.st_mode)) absl::StrAppend(&line, " links ", stat.st_nlink, " size ", stat.st_size);
-  if (S_ISREG(stat.st_mode) && stat.st_size <= 4096) absl::StrAppend(&line, " '", ReadFile(path), "'");
+  if (!S_ISDIR(stat.st_mode))
+    absl::StrAppend(&line, " links ", stat.st_nlink, " size ", stat.st_size);
+  if (S_ISREG(stat.st_mode) && stat.st_size <= 4096)
+    absl::StrAppend(&line, " '", ReadFile(path), "'");
   if (S_ISLNK(stat.st_mode)) absl::StrAppend(&line, " -> ", ReadLink(path));
   if (strict) {
     absl::StrAppend(&line, " ino ", stat.st_ino, " mtime ", Nanoseconds(stat.st_mtim), " ctime ",
@@ -55,8 +59,9 @@ int RemoveOne(const char* path, const struct stat*, int, struct FTW*) { return r
 }  // namespace
 
 TempTree::TempTree() {
-  const char* const base = getenv("TEST_TMPDIR");
-  path_ = absl::StrCat(base == nullptr ? "/tmp" : base, "/tree.XXXXXX");
+  // Not in TEST_TMPDIR: after the names of all of Bazel's folders, that of a socket in the tree would
+  // be longer than an address may be. Not in /tmp, which may be a tmpfs without extended attributes.
+  path_ = "/var/tmp/gofer-test.XXXXXX";
   PCHECK(mkdtemp(path_.data()) != nullptr) << path_;
   PCHECK(chmod(path_.c_str(), 0755) == 0);
 }
@@ -73,7 +78,8 @@ void TempTree::Mkdir(absl::string_view name, uint32_t mode) const {
 }
 
 void TempTree::Write(absl::string_view name, absl::string_view content, uint32_t mode) const {
-  const UniqueFd file(open(At(name).c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, mode));
+  const UniqueFd file(
+      open(At(name).c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, mode));
   PCHECK(file.valid()) << name;
   PCHECK(fchmod(file.get(), mode) == 0) << name;
   while (!content.empty()) {
@@ -100,7 +106,9 @@ void TempTree::Rename(absl::string_view from, absl::string_view to) const {
   PCHECK(rename(At(from).c_str(), At(to).c_str()) == 0) << from << " to " << to;
 }
 
-void TempTree::Unlink(absl::string_view name) const { PCHECK(unlink(At(name).c_str()) == 0) << name; }
+void TempTree::Unlink(absl::string_view name) const {
+  PCHECK(unlink(At(name).c_str()) == 0) << name;
+}
 void TempTree::Rmdir(absl::string_view name) const { PCHECK(rmdir(At(name).c_str()) == 0) << name; }
 
 std::string TempTree::Read(absl::string_view name) const { return ReadFile(At(name)); }
@@ -123,7 +131,9 @@ UniqueFd TempTree::OpenPath(absl::string_view name) const {
 }
 
 std::map<std::string, std::string> TempTree::Snapshot() const { return Take(/*strict=*/false); }
-std::map<std::string, std::string> TempTree::StrictSnapshot() const { return Take(/*strict=*/true); }
+std::map<std::string, std::string> TempTree::StrictSnapshot() const {
+  return Take(/*strict=*/true);
+}
 
 std::map<std::string, std::string> TempTree::Take(bool strict) const {
   std::map<std::string, std::string> lines;
