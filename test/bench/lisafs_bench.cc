@@ -114,8 +114,12 @@ std::string DescribeHost(const std::string& dir) {
     }
   }
   const char* kind = fs.f_type == 0xef53 ? "ext4" : fs.f_type == 0x01021994 ? "tmpfs" : "another file system";
-  return absl::StrFormat("%d x %s, %s %s, tree in %s (%s, type %#x)", std::thread::hardware_concurrency(), cpu,
-                         name.sysname, name.release, FLAGS_dir, kind, fs.f_type);
+  double load = 0;
+  PCHECK(getloadavg(&load, 1) == 1);
+  // Whoever reads the table has to know that a busy machine measures its scheduler.
+  return absl::StrFormat("%d x %s, %s %s, load average before the start %.1f%s, tree in %s (%s, type %#x)",
+                         std::thread::hardware_concurrency(), cpu, name.sysname, name.release, load,
+                         load > 1 ? " (BUSY: the results are not worth much)" : "", FLAGS_dir, kind, fs.f_type);
 }
 
 // Of a copy of the program: pages of a file that another process maps too do not count as private, and which other

@@ -30,6 +30,7 @@ Sample Medians(const std::vector<Sample>& rounds) {
 struct Comparison {
   Sample ours, theirs, floor;
   double speed() const { return ours.ops_per_s / theirs.ops_per_s; }
+  double p50() const { return theirs.p50_ns / ours.p50_ns; }
   double server_cpu() const { return ours.server_cpu_ns / theirs.server_cpu_ns; }
   double whole_cpu() const {
     return (ours.server_cpu_ns + ours.client_cpu_ns) / (theirs.server_cpu_ns + theirs.client_cpu_ns);
@@ -47,7 +48,7 @@ using Filter = std::function<bool(const Cell&)>;
 
 // The comparisons of some cells, and which of them is the worst.
 struct Selection {
-  std::vector<double> speeds, server_cpus, whole_cpus;
+  std::vector<double> speeds, p50s, server_cpus, whole_cpus;
   double slowest = 0;
   std::string slowest_name;
 };
@@ -63,6 +64,7 @@ Selection Select(const std::vector<Cell>& cells, const Filter& wanted) {
                                            cell.threads);
     }
     found.speeds.push_back(by.speed());
+    found.p50s.push_back(by.p50());
     found.server_cpus.push_back(by.server_cpu());
     found.whole_cpus.push_back(by.whole_cpu());
   }
@@ -159,7 +161,7 @@ std::string Report::Text() const {
                         columns, "ops/s", "p50", "cpu", "x", "cpu", "floor");
   for (const Cell& cell : cells) text += TableRow(cell);
 
-  absl::StrAppend(&text, "\ngeometric means over the small operations (ours / gVisor's)\n");
+  absl::StrAppend(&text, "\ngeometric means over the small operations (ours / gVisor's; of p50: gVisor's / ours)\n");
   for (const bool over_channel : {true, false}) {
     for (const int threads : {1, 2, 4}) {
       const Selection found = Select(cells, [&](const Cell& cell) {
@@ -168,9 +170,9 @@ std::string Report::Text() const {
       });
       if (found.speeds.empty()) continue;
       absl::StrAppendFormat(
-          &text, "  %-7s %d threads: throughput %.2f, server CPU %.2f, server and client CPU %.2f\n",
-          WayName(over_channel), threads, GeometricMean(found.speeds), GeometricMean(found.server_cpus),
-          GeometricMean(found.whole_cpus));
+          &text, "  %-7s %d threads: throughput %.2f, p50 %.2f, server CPU %.2f, server and client CPU %.2f\n",
+          WayName(over_channel), threads, GeometricMean(found.speeds), GeometricMean(found.p50s),
+          GeometricMean(found.server_cpus), GeometricMean(found.whole_cpus));
     }
   }
   if (!starts.empty()) {
