@@ -47,12 +47,7 @@ constexpr SeccompRule kRules[] = {
     // File data.
     {CALL(pread64), kServe, {}, "PRead"},
     {CALL(pwrite64), kServe, {}, "PWrite"},
-    {CALL(preadv), kServe, {}, "PRead into the packet window"},
-    {CALL(pwritev), kServe, {}, "PWrite from the packet window"},
-    {CALL(preadv2), kServe, {}, "PRead that may not block"},
-    {CALL(pwritev2), kServe, {}, "PWrite that may not block"},
     {CALL(fsync), kServe, {}, "FSync"},
-    {CALL(fdatasync), kServe, {}, "FSync of data"},
     {CALL(ftruncate), kServe, {}, "SetStat size; the size of a channel's memory"},
     {CALL(fallocate), kServe, {}, "FAllocate"},
 
@@ -81,7 +76,6 @@ constexpr SeccompRule kRules[] = {
     // The peer.
     {CALL(recvfrom), kServe, {}, "requests over the socket"},
     {CALL(recvmsg), kServe, {}, "a channel's descriptor socket"},
-    {CALL(sendto), kServe, {}, "replies over the socket"},
     {CALL(sendmsg), kServe, {}, "replies with descriptors"},
     {CALL(getsockopt), kServe, {Int(1, SOL_SOCKET), Int(2, SO_TYPE)}, "is a new client's socket a stream"},
     {CALL(getpeername), kServe, {}, "is a new client's socket connected"},
