@@ -1,13 +1,15 @@
 // ByteReader: takes values out of a private copy of what a peer sent, and cannot over-read.
 //
-// It is sticky: after the first short read every value is zero and ok() stays false, so a decoder is
-// straight-line code and the one check at its end cannot be skipped: the value leaves only through FinishExact
-// (bytes left over are an error: vhost-user, images) or FinishPrefix (they are ignored, as the LISAFS and FUSE
-// references do).
+// It is sticky: after the first short read every value is zero and ok() stays false, so a decoder
+// is straight-line code and the one check at its end cannot be skipped: the value leaves only
+// through FinishExact (bytes left over are an error: vhost-user, images) or FinishPrefix (they are
+// ignored, as the LISAFS and FUSE references do).
 //
-// Owner:   the bytes belong to the caller, must outlive every string_view read, and must be memory that the
+// Owner:   the bytes belong to the caller, must outlive every string_view read, and must be memory
+// that the
 //          peer cannot write (see SharedBytes).
-// Errors:  a short or over-long message is kInvalidArgument with the message's name and both sizes. On the
+// Errors:  a short or over-long message is kInvalidArgument with the message's name and both sizes.
+// On the
 //          LISAFS and FUSE side Dispatch turns it into EIO or EINVAL.
 
 #ifndef GOFER_BASE_BYTE_READER_H_
@@ -26,11 +28,11 @@
 
 namespace gofer {
 
-// What may be copied to and from the wire: no padding (it would leak our stack to the peer), no pointers with
-// meaning, byte image = value.
+// What may be copied to and from the wire: no padding (it would leak our stack to the peer), no
+// pointers with meaning, byte image = value.
 template <typename T>
 concept WireStruct = std::is_trivially_copyable_v<T> && std::is_standard_layout_v<T> &&
-                     std::has_unique_object_representations_v<T>;
+    std::has_unique_object_representations_v<T>;
 
 class ByteReader {
  public:

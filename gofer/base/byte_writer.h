@@ -1,7 +1,7 @@
 // ByteWriter: packs a reply in place, into memory that the peer may be able to write.
 //
-// It never reads back what it wrote, writes every byte it counts (padding included), and is sticky: what does
-// not fit is not written and ok() turns false.
+// It never reads back what it wrote, writes every byte it counts (padding included), and is sticky:
+// what does not fit is not written and ok() turns false.
 //
 // Owner: the buffer belongs to the caller. Threads: one writer per buffer.
 

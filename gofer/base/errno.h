@@ -1,8 +1,8 @@
 // Errno and ErrnoOr<T>: host errors on the data path, as the exact number the peer must get.
 //
-// An absl::Status cannot carry an errno without folding several into one code and building a string per
-// error; ENOENT is an everyday answer here, so it travels as a plain int. Setup, negotiation and decoding use
-// absl::Status; ToStatus/ErrnoFrom convert at the border and keep the number.
+// An absl::Status cannot carry an errno without folding several into one code and building a string
+// per error; ENOENT is an everyday answer here, so it travels as a plain int. Setup, negotiation
+// and decoding use absl::Status; ToStatus/ErrnoFrom convert at the border and keep the number.
 //
 // Threads: values, safe to copy. Errors: none of its own.
 
@@ -40,15 +40,20 @@ class [[nodiscard]] Errno {
   int value_;
 };
 
-// A value or an error number. Reading value() of a failed one is a bug of ours, caught by the hardened build.
+// A value or an error number. Reading value() of a failed one is a bug of ours, caught by the
+// hardened build.
 template <typename T>
 class [[nodiscard]] ErrnoOr {
  public:
   using value_type = T;
 
-  ErrnoOr(Errno error) : error_(error.value()) {}  // NOLINT: implicit so that `return Errno(ENOENT)` works
-  ErrnoOr(T value) : error_(0) { std::construct_at(&value_, std::move(value)); }  // NOLINT: implicit
-  ErrnoOr(ErrnoOr&& other) noexcept(std::is_nothrow_move_constructible_v<T>) : error_(other.error_) {
+  ErrnoOr(Errno error)
+      : error_(error.value()) {}  // NOLINT: implicit so that `return Errno(ENOENT)` works
+  ErrnoOr(T value) : error_(0) {
+    std::construct_at(&value_, std::move(value));
+  }  // NOLINT: implicit
+  ErrnoOr(ErrnoOr&& other) noexcept(std::is_nothrow_move_constructible_v<T>)
+      : error_(other.error_) {
     if (ok()) std::construct_at(&value_, std::move(other.value_));
   }
   ErrnoOr& operator=(ErrnoOr&& other) noexcept(std::is_nothrow_move_constructible_v<T>) {

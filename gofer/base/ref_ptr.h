@@ -1,7 +1,7 @@
 // RefPtr<T>: a counted reference to an object that counts itself (T::Ref, T::Unref).
 //
-// The object decides what the last Unref means: a Dentry goes back to the cache, a Handle is deleted.
-// Threads: like a raw pointer; two threads need two RefPtrs.
+// The object decides what the last Unref means: a Dentry goes back to the cache, a Handle is
+// deleted. Threads: like a raw pointer; two threads need two RefPtrs.
 
 #ifndef GOFER_BASE_REF_PTR_H_
 #define GOFER_BASE_REF_PTR_H_
@@ -59,7 +59,8 @@ class RefPtr {
   T* object_ = nullptr;
 };
 
-// A count for objects that are simply deleted with their last reference. Starts at one, for RefPtr::Adopt.
+// A count for objects that are simply deleted with their last reference. Starts at one, for
+// RefPtr::Adopt.
 template <typename T>
 class RefCounted {
  public:

@@ -1,7 +1,7 @@
 // SharedBytes: memory that a hostile peer can write at any moment (a packet window, guest RAM).
 //
-// It can only be copied out of: what is validated must be a private copy, made once. Bulk data of reads and
-// writes is the exception; it is handed to a system call by `bulk` and never interpreted.
+// It can only be copied out of: what is validated must be a private copy, made once. Bulk data of
+// reads and writes is the exception; it is handed to a system call by `bulk` and never interpreted.
 //
 // Owner: the mapping's owner; SharedBytes is a view.
 
@@ -21,7 +21,8 @@ class SharedBytes {
 
   size_t size() const { return memory_.size(); }
 
-  // Copies [offset, offset + to.size()) into private memory. False, and nothing copied, if it is not all inside.
+  // Copies [offset, offset + to.size()) into private memory. False, and nothing copied, if it is
+  // not all inside.
   [[nodiscard]] bool CopyOut(size_t offset, std::span<std::byte> to) const {
     if (offset > memory_.size() || to.size() > memory_.size() - offset) return false;
     if (!to.empty()) std::memcpy(to.data(), memory_.data() + offset, to.size());

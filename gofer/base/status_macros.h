@@ -1,7 +1,7 @@
 // ASSIGN_OR_RETURN and RETURN_IF_ERROR for both error families: absl::Status(Or) and Errno(Or).
 //
-// The enclosing function must return the same family as the expression: mixing them is a decision (which
-// number does the peer get?) and is written out with ToStatus or ErrnoFrom.
+// The enclosing function must return the same family as the expression: mixing them is a decision
+// (which number does the peer get?) and is written out with ToStatus or ErrnoFrom.
 
 #ifndef GOFER_BASE_STATUS_MACROS_H_
 #define GOFER_BASE_STATUS_MACROS_H_
@@ -39,17 +39,17 @@ Errno ErrorOf(const ErrnoOr<T>& result) {
 #define GOFER_CONCAT_INNER(a, b) a##b
 #define GOFER_CONCAT(a, b) GOFER_CONCAT_INNER(a, b)
 
-#define RETURN_IF_ERROR(expression)                                    \
-  do {                                                                 \
-    auto gofer_result = (expression);                                  \
-    if (!::gofer::internal::IsOk(gofer_result)) [[unlikely]]           \
-      return ::gofer::internal::ErrorOf(std::move(gofer_result));      \
+#define RETURN_IF_ERROR(expression)                               \
+  do {                                                            \
+    auto gofer_result = (expression);                             \
+    if (!::gofer::internal::IsOk(gofer_result)) [[unlikely]]      \
+      return ::gofer::internal::ErrorOf(std::move(gofer_result)); \
   } while (false)
 
-#define GOFER_ASSIGN_OR_RETURN(result, declaration, expression)        \
-  auto result = (expression);                                          \
-  if (!::gofer::internal::IsOk(result)) [[unlikely]]                   \
-    return ::gofer::internal::ErrorOf(std::move(result));              \
+#define GOFER_ASSIGN_OR_RETURN(result, declaration, expression) \
+  auto result = (expression);                                   \
+  if (!::gofer::internal::IsOk(result)) [[unlikely]]            \
+    return ::gofer::internal::ErrorOf(std::move(result));       \
   declaration = *std::move(result)
 
 // ASSIGN_OR_RETURN(UniqueFd fd, OpenPath(dir, name));

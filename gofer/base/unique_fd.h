@@ -1,7 +1,8 @@
 // UniqueFd owns a file descriptor, BorrowedFd is lent one. An int is a number.
 //
 // Owner:   a UniqueFd closes exactly once, on destruction. A BorrowedFd must not outlive its owner.
-// Threads: values. Closing can block on the host (NFS, FUSE): never let a UniqueFd die under a leaf lock.
+// Threads: values. Closing can block on the host (NFS, FUSE): never let a UniqueFd die under a leaf
+// lock.
 
 #ifndef GOFER_BASE_UNIQUE_FD_H_
 #define GOFER_BASE_UNIQUE_FD_H_

@@ -10,8 +10,8 @@
 
 namespace gofer::sys {
 
-// Returns when the peer has closed or half-closed its end, or our own end has been shut down; data that arrives
-// does not end the wait.
+// Returns when the peer has closed or half-closed its end, or our own end has been shut down; data
+// that arrives does not end the wait.
 void WaitForHangup(BorrowedFd socket);
 
 }  // namespace gofer::sys

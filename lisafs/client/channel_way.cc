@@ -26,10 +26,12 @@ constexpr size_t kPayloadOffset = kDatagramOffset + sizeof(ChannelHeader);
 }  // namespace
 
 ErrnoOr<std::unique_ptr<ChannelWay>> ChannelWay::Map(ChannelGrant grant) {
-  if (grant.place.data_length < kPayloadOffset || grant.place.data_offset < 0) return Errno(EBADMSG);
-  ASSIGN_OR_RETURN(gofer::sys::MemoryMap map,
-                   gofer::sys::MemoryMap::Shared(grant.memory, static_cast<uint64_t>(grant.place.data_offset),
-                                                 grant.place.data_length));
+  if (grant.place.data_length < kPayloadOffset || grant.place.data_offset < 0)
+    return Errno(EBADMSG);
+  ASSIGN_OR_RETURN(
+      gofer::sys::MemoryMap map,
+      gofer::sys::MemoryMap::Shared(grant.memory, static_cast<uint64_t>(grant.place.data_offset),
+                                    grant.place.data_length));
   return std::unique_ptr<ChannelWay>(new ChannelWay(std::move(map), std::move(grant.fd_socket)));
 }
 
@@ -42,7 +44,8 @@ std::atomic<uint32_t>& ChannelWay::state() const {
 }
 
 std::atomic<uint32_t>& ChannelWay::data_len() const {
-  return *reinterpret_cast<std::atomic<uint32_t>*>(window().data() + offsetof(PacketHeader, data_len));
+  return *reinterpret_cast<std::atomic<uint32_t>*>(window().data() +
+                                                   offsetof(PacketHeader, data_len));
 }
 
 std::span<std::byte> ChannelWay::request() { return window().subspan(kPayloadOffset); }

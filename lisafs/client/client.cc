@@ -19,7 +19,9 @@ using gofer::Errno;
 using gofer::ErrnoOr;
 using gofer::UniqueFd;
 
-std::span<const absl::string_view> Span(Names names) { return std::span(names.data(), names.size()); }
+std::span<const absl::string_view> Span(Names names) {
+  return std::span(names.data(), names.size());
+}
 
 CreateCommon Common(FdId dir, uint16_t mode, Owner owner) {
   return {.dir_fd = dir, .uid = owner.uid, .gid = owner.gid, .mode = mode, .pad0 = 0, .pad1 = 0};
@@ -171,14 +173,15 @@ ErrnoOr<size_t> Calls::WalkStat(FdId dir, Names path, std::span<Statx> stats) co
 
 ErrnoOr<OpenResult> Calls::OpenAt(FdId file, uint32_t flags) const {
   Lease lease(client_->AcquireWay(way_));
-  ASSIGN_OR_RETURN(Reply reply,
-                   lease.CallFixed(MessageId::kOpenAt, OpenAtReq{.fd = file, .flags = flags, .pad = 0}, 1));
+  ASSIGN_OR_RETURN(
+      Reply reply,
+      lease.CallFixed(MessageId::kOpenAt, OpenAtReq{.fd = file, .flags = flags, .pad = 0}, 1));
   ASSIGN_OR_RETURN(const OpenAtResp open, DecodeReply<OpenAtResp>(reply));
   return OpenResult{.fd = open.open_fd, .host_fd = std::move(reply.fds[0])};
 }
 
-ErrnoOr<CreateResult> Calls::OpenCreateAt(FdId dir, absl::string_view name, uint16_t mode, Owner owner,
-                                          uint32_t flags) const {
+ErrnoOr<CreateResult> Calls::OpenCreateAt(FdId dir, absl::string_view name, uint16_t mode,
+                                          Owner owner, uint32_t flags) const {
   Lease lease(client_->AcquireWay(way_));
   EncodeNamed(OpenCreateAtReq{.fixed = {.create_common = Common(dir, mode, owner), .flags = flags},
                               .name = name},
@@ -231,8 +234,9 @@ ErrnoOr<void> Calls::FSync(absl::Span<const FdId> fds) const {
 
 ErrnoOr<void> Calls::FAllocate(FdId file, uint64_t mode, uint64_t offset, uint64_t length) const {
   Lease lease(client_->AcquireWay(way_));
-  return Empty(lease.CallFixed(
-      MessageId::kFAllocate, FAllocateReq{.fd = file, .mode = mode, .offset = offset, .length = length}));
+  return Empty(
+      lease.CallFixed(MessageId::kFAllocate,
+                      FAllocateReq{.fd = file, .mode = mode, .offset = offset, .length = length}));
 }
 
 ErrnoOr<Inode> Calls::MkdirAt(FdId dir, absl::string_view name, uint16_t mode, Owner owner) const {
@@ -241,12 +245,14 @@ ErrnoOr<Inode> Calls::MkdirAt(FdId dir, absl::string_view name, uint16_t mode, O
   return NewInode(lease.Call({.id = MessageId::kMkdirAt}));
 }
 
-ErrnoOr<Inode> Calls::MknodAt(FdId dir, absl::string_view name, uint16_t mode, Owner owner, uint32_t minor,
-                              uint32_t major) const {
+ErrnoOr<Inode> Calls::MknodAt(FdId dir, absl::string_view name, uint16_t mode, Owner owner,
+                              uint32_t minor, uint32_t major) const {
   Lease lease(client_->AcquireWay(way_));
-  EncodeNamed(MknodAtReq{.fixed = {.create_common = Common(dir, mode, owner), .minor = minor, .major = major},
-                         .name = name},
-              lease.writer());
+  EncodeNamed(
+      MknodAtReq{
+          .fixed = {.create_common = Common(dir, mode, owner), .minor = minor, .major = major},
+          .name = name},
+      lease.writer());
   return NewInode(lease.Call({.id = MessageId::kMknodAt}));
 }
 
@@ -262,7 +268,8 @@ ErrnoOr<Inode> Calls::SymlinkAt(FdId dir, absl::string_view name, absl::string_v
 
 ErrnoOr<Inode> Calls::LinkAt(FdId dir, FdId target, absl::string_view name) const {
   Lease lease(client_->AcquireWay(way_));
-  EncodeNamed(LinkAtReq{.fixed = {.dir_fd = dir, .target_fd = target}, .name = name}, lease.writer());
+  EncodeNamed(LinkAtReq{.fixed = {.dir_fd = dir, .target_fd = target}, .name = name},
+              lease.writer());
   return NewInode(lease.Call({.id = MessageId::kLinkAt}));
 }
 
@@ -281,10 +288,10 @@ ErrnoOr<void> Calls::UnlinkAt(FdId dir, absl::string_view name, uint32_t flags) 
 ErrnoOr<void> Calls::RenameAt(FdId old_dir, absl::string_view old_name, FdId new_dir,
                               absl::string_view new_name) const {
   Lease lease(client_->AcquireWay(way_));
-  EncodePair(RenameAtReq{.fixed = {.old_dir = old_dir, .new_dir = new_dir},
-                         .first = old_name,
-                         .second = new_name},
-             lease.writer());
+  EncodePair(
+      RenameAtReq{
+          .fixed = {.old_dir = old_dir, .new_dir = new_dir}, .first = old_name, .second = new_name},
+      lease.writer());
   return Empty(lease.Call({.id = MessageId::kRenameAt}));
 }
 
@@ -368,7 +375,9 @@ ErrnoOr<UniqueFd> Calls::ConnectWithCreds(FdId file, uint32_t type, Owner creds)
   Lease lease(client_->AcquireWay(way_));
   return RequiredFd(lease.CallFixed(
       MessageId::kConnectWithCreds,
-      ConnectWithCredsReq{.fd = file, .sock_type = type, .pad = 0, .uid = creds.uid, .gid = creds.gid}, 1));
+      ConnectWithCredsReq{
+          .fd = file, .sock_type = type, .pad = 0, .uid = creds.uid, .gid = creds.gid},
+      1));
 }
 
 ErrnoOr<BindResult> Calls::BindAt(FdId dir, absl::string_view name, uint32_t type, uint16_t mode,

@@ -1,22 +1,25 @@
-// The client's side of LISAFS: the peer for tests, the benchmark and small tools, and a guide to how a sentry
-// talks to a gofer.
+// The client's side of LISAFS: the peer for tests, the benchmark and small tools, and a guide to
+// how a sentry talks to a gofer.
 //
-//   Client client(std::move(socket));                     // a connected AF_UNIX stream socket
+//   Client client(std::move(socket));  // a connected AF_UNIX stream socket
 //   ASSIGN_OR_RETURN(MountResult mount, client.Mount());
 //   ASSIGN_OR_RETURN(size_t channel, client.OpenChannel());
 //   Inode inode;
-//   ASSIGN_OR_RETURN(WalkResult walk, client.Walk(mount.root.control_fd, {"etc"}, std::span(&inode, 1)));
+//   ASSIGN_OR_RETURN(WalkResult walk,
+//                    client.Walk(mount.root.control_fd, {"etc"}, std::span(&inode, 1)));
 //   client.over_channel(channel).FStat(inode.control_fd);  // this way and no other
 //
-// A call picks a channel that is free, else waits for the socket. Names are sent as they are: what is wrong
-// with them is the server's to say.
+// A call picks a channel that is free, else waits for the socket. Names are sent as they are: what
+// is wrong with them is the server's to say.
 //
-// Owner:   the caller owns every descriptor and FdId that a call returns; closing the client ends the connection,
-//          and the server then drops what is left.
+// Owner:   the caller owns every descriptor and FdId that a call returns; closing the client ends
+//          the connection, and the server then drops what is left.
 // Threads: safe; a thread per channel runs in parallel. The destructor must be alone.
-// Errors:  the errno of the server's Error reply; ESHUTDOWN when the connection or channel has ended; EBADMSG for
-//          a reply that makes no sense; EMSGSIZE for a request that is too long to be sent.
-// Memory:  FStat, Walk, WalkStat, PRead and PWrite allocate nothing: results go into buffers of the caller.
+// Errors:  the errno of the server's Error reply; ESHUTDOWN when the connection or channel has
+//          ended; EBADMSG for a reply that makes no sense; EMSGSIZE for a request that is too long
+//          to be sent.
+// Memory:  FStat, Walk, WalkStat, PRead and PWrite allocate nothing: results go into buffers of the
+//          caller.
 // Source:  spec/lisafs.md s.2 and s.5; field names are those of lisafs/wire.
 
 #ifndef LISAFS_CLIENT_CLIENT_H_
@@ -118,8 +121,8 @@ class Calls {
   gofer::ErrnoOr<size_t> WalkStat(FdId dir, Names path, std::span<Statx> stats) const;
 
   gofer::ErrnoOr<OpenResult> OpenAt(FdId file, uint32_t flags) const;
-  gofer::ErrnoOr<CreateResult> OpenCreateAt(FdId dir, absl::string_view name, uint16_t mode, Owner owner,
-                                            uint32_t flags) const;
+  gofer::ErrnoOr<CreateResult> OpenCreateAt(FdId dir, absl::string_view name, uint16_t mode,
+                                            Owner owner, uint32_t flags) const;
   gofer::ErrnoOr<void> Close(absl::Span<const FdId> fds) const;
   gofer::ErrnoOr<void> Flush(FdId file) const;
 
@@ -131,9 +134,10 @@ class Calls {
   gofer::ErrnoOr<void> FAllocate(FdId file, uint64_t mode, uint64_t offset, uint64_t length) const;
 
   gofer::ErrnoOr<Inode> MkdirAt(FdId dir, absl::string_view name, uint16_t mode, Owner owner) const;
-  gofer::ErrnoOr<Inode> MknodAt(FdId dir, absl::string_view name, uint16_t mode, Owner owner, uint32_t minor,
-                                uint32_t major) const;
-  gofer::ErrnoOr<Inode> SymlinkAt(FdId dir, absl::string_view name, absl::string_view target, Owner owner) const;
+  gofer::ErrnoOr<Inode> MknodAt(FdId dir, absl::string_view name, uint16_t mode, Owner owner,
+                                uint32_t minor, uint32_t major) const;
+  gofer::ErrnoOr<Inode> SymlinkAt(FdId dir, absl::string_view name, absl::string_view target,
+                                  Owner owner) const;
   gofer::ErrnoOr<Inode> LinkAt(FdId dir, FdId target, absl::string_view name) const;
   gofer::ErrnoOr<std::string> ReadLinkAt(FdId link) const;
   gofer::ErrnoOr<void> UnlinkAt(FdId dir, absl::string_view name, uint32_t flags) const;
@@ -141,8 +145,8 @@ class Calls {
                                 absl::string_view new_name) const;
   gofer::ErrnoOr<void> RenameAt2(FdId old_dir, absl::string_view old_name, FdId new_dir,
                                  absl::string_view new_name, uint32_t flags) const;
-  // A negative count rewinds first. The first form calls `visit` for each entry and returns their number; `visit`
-  // must not call this client.
+  // A negative count rewinds first. The first form calls `visit` for each entry and returns their
+  // number; `visit` must not call this client.
   gofer::ErrnoOr<size_t> Getdents64(FdId dir, int32_t count,
                                     absl::FunctionRef<void(const DirentView&)> visit) const;
   gofer::ErrnoOr<std::vector<Dirent>> Getdents64(FdId dir, int32_t count) const;
@@ -181,8 +185,9 @@ class Client : public Calls {
   Client& operator=(const Client&) = delete;
   ~Client();
 
-  // Asks for a channel over any way that is free (also over another channel, as a sentry does), and shakes hands.
-  // Returns its index, to be used with over_channel. ENOMEM when the server gives no more.
+  // Asks for a channel over any way that is free (also over another channel, as a sentry does), and
+  // shakes hands. Returns its index, to be used with over_channel. ENOMEM when the server gives no
+  // more.
   gofer::ErrnoOr<size_t> OpenChannel() ABSL_LOCKS_EXCLUDED(channels_mu_);
   // Takes a channel that RequestChannel gave.
   gofer::ErrnoOr<size_t> OpenChannel(ChannelGrant grant) ABSL_LOCKS_EXCLUDED(channels_mu_);
@@ -210,8 +215,8 @@ class Client : public Calls {
   // Slots below num_channels_ are set once and then only read.
   std::array<std::unique_ptr<ChannelWay>, kMaxChannels> channels_;
   std::atomic<size_t> num_channels_{0};
-  // Shuts the channels down when the server goes: a sleeper on a futex does not notice that by itself. Started
-  // with the first channel.
+  // Shuts the channels down when the server goes: a sleeper on a futex does not notice that by
+  // itself. Started with the first channel.
   std::optional<std::thread> watcher_ ABSL_GUARDED_BY(channels_mu_);
   bool hung_up_ ABSL_GUARDED_BY(channels_mu_) = false;
 };

@@ -28,7 +28,8 @@ SocketWay::SocketWay(gofer::UniqueFd socket) : socket_(std::move(socket)) {
 
 std::span<std::byte> SocketWay::request() {
   const std::span<std::byte> all = buffer_.bytes();
-  return all.size() < sizeof(SocketHeader) ? std::span<std::byte>() : all.subspan(sizeof(SocketHeader));
+  return all.size() < sizeof(SocketHeader) ? std::span<std::byte>()
+                                           : all.subspan(sizeof(SocketHeader));
 }
 
 ErrnoOr<Reply> SocketWay::RoundTrip(const Exchange& exchange) {
@@ -51,7 +52,8 @@ ErrnoOr<Reply> SocketWay::ReceiveReply(const Exchange& exchange) {
   SocketHeader header;
   const std::span<std::byte> header_bytes = std::as_writable_bytes(std::span(&header, 1));
   const auto first = gofer::sys::ReceiveWithFds(
-      socket_, header_bytes, std::span(reply.fds).first(std::min(exchange.max_fds, reply.fds.size())));
+      socket_, header_bytes,
+      std::span(reply.fds).first(std::min(exchange.max_fds, reply.fds.size())));
   if (!first.ok() || first->bytes == 0) return Errno(ESHUTDOWN);
   reply.num_fds = first->fds;
   RETURN_IF_ERROR(ReceiveAll(header_bytes.subspan(first->bytes)));

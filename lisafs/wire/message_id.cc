@@ -4,12 +4,18 @@ namespace lisafs {
 namespace {
 
 constexpr absl::string_view kNames[kNumMessageIds] = {
-    "Error",      "Mount",      "Channel",    "FStat",        "SetStat",   "Walk",
-    "WalkStat",   "OpenAt",     "OpenCreateAt", "Close",      "FSync",     "PWrite",
-    "PRead",      "MkdirAt",    "MknodAt",    "SymlinkAt",    "LinkAt",    "FStatFS",
-    "FAllocate",  "ReadLinkAt", "Flush",      "Connect",      "UnlinkAt",  "RenameAt",
-    "Getdents64", "FGetXattr",  "FSetXattr",  "FListXattr",   "FRemoveXattr", "BindAt",
-    "Listen",     "Accept",     "ConnectWithCreds", "RenameAt2",
+    "Error",      "Mount",        "Channel",
+    "FStat",      "SetStat",      "Walk",
+    "WalkStat",   "OpenAt",       "OpenCreateAt",
+    "Close",      "FSync",        "PWrite",
+    "PRead",      "MkdirAt",      "MknodAt",
+    "SymlinkAt",  "LinkAt",       "FStatFS",
+    "FAllocate",  "ReadLinkAt",   "Flush",
+    "Connect",    "UnlinkAt",     "RenameAt",
+    "Getdents64", "FGetXattr",    "FSetXattr",
+    "FListXattr", "FRemoveXattr", "BindAt",
+    "Listen",     "Accept",       "ConnectWithCreds",
+    "RenameAt2",
 };
 
 }  // namespace

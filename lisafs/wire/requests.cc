@@ -105,7 +105,8 @@ absl::StatusOr<WalkReq> DecodeWalkReq(absl::string_view message, Payload payload
   return std::move(reader).FinishPrefix(request);
 }
 
-void EncodeWalkReq(FdId dir_fd, std::span<const absl::string_view> path, gofer::ByteWriter& writer) {
+void EncodeWalkReq(FdId dir_fd, std::span<const absl::string_view> path,
+                   gofer::ByteWriter& writer) {
   writer.Write(dir_fd);
   WriteStrings(path, writer);
 }

@@ -1,9 +1,10 @@
 // What a LISAFS client sends, decoded from a private copy and encoded for the client library.
 //
-// A decoded request is a value whose string_views point into the buffer it was decoded from. Decoders accept
-// and ignore bytes after the last part, and ignore padding, as the reference does; a payload that is shorter
-// than its parts say is an error, which Dispatch answers as EIO. Names are not checked here: the order in which
-// the peer sees errors (spec/lisafs.md s.4.3) wants that after the decoding, see gofer::Name.
+// A decoded request is a value whose string_views point into the buffer it was decoded from.
+// Decoders accept and ignore bytes after the last part, and ignore padding, as the reference does;
+// a payload that is shorter than its parts say is an error, which Dispatch answers as EIO. Names
+// are not checked here: the order in which the peer sees errors (spec/lisafs.md s.4.3) wants that
+// after the decoding, see gofer::Name.
 //
 // Fixed-size requests are the structs of structs.h; DecodeFixed and EncodeFixed serve them.
 //
@@ -44,7 +45,8 @@ void EncodeFixed(const T& value, gofer::ByteWriter& writer) {
 absl::string_view ReadString(gofer::ByteReader& reader);
 void WriteString(absl::string_view bytes, gofer::ByteWriter& writer);
 
-// An array of strings, checked whole when it is read and walked in place: no allocation however long it is.
+// An array of strings, checked whole when it is read and walked in place: no allocation however
+// long it is.
 class StringArray {
  public:
   class Iterator {

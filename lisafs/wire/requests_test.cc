@@ -1,4 +1,5 @@
-// What every decoder does with every golden vector is checked in //test/golden; here are the shapes.
+// What every decoder does with every golden vector is checked in //test/golden; here are the
+// shapes.
 
 #include "lisafs/wire/requests.h"
 
@@ -43,7 +44,8 @@ TEST(WalkReq, RoundTripsAndRefusesEveryStrictPrefix) {
   for (const absl::string_view name : request->path) names.emplace_back(name);
   EXPECT_EQ(names, (std::vector<std::string>{"usr", "", "bin"}));
   for (size_t size = 0; size < wire.bytes().size(); ++size) {
-    EXPECT_FALSE(DecodeWalkReq("Walk", wire.bytes().first(size)).ok()) << "prefix of " << size << " bytes";
+    EXPECT_FALSE(DecodeWalkReq("Walk", wire.bytes().first(size)).ok())
+        << "prefix of " << size << " bytes";
   }
 }
 
@@ -73,12 +75,14 @@ TEST(StringArray, MostAndLongest) {
 }
 
 TEST(WriteString, WhatTheWireCannotSayFails) {
-  EXPECT_FALSE(Encoded([](ByteWriter& writer) { WriteString(std::string(65536, 'x'), writer); }).ok());
+  EXPECT_FALSE(
+      Encoded([](ByteWriter& writer) { WriteString(std::string(65536, 'x'), writer); }).ok());
   EXPECT_FALSE(Encoded([](ByteWriter& writer) {
                  WriteStrings(std::vector<absl::string_view>(65536, ""), writer);
                }).ok());
-  EXPECT_FALSE(
-      Encoded([](ByteWriter& writer) { WriteFdIds(std::vector<FdId>(65536, FdId{1}), writer); }).ok());
+  EXPECT_FALSE(Encoded([](ByteWriter& writer) {
+                 WriteFdIds(std::vector<FdId>(65536, FdId{1}), writer);
+               }).ok());
 }
 
 TEST(FdIdArray, ReadsInPlace) {
@@ -92,7 +96,9 @@ TEST(FdIdArray, ReadsInPlace) {
 
 TEST(RenameAt2Req, FlagsComeAfterTheStrings) {
   const Encoded wire([](ByteWriter& writer) {
-    EncodeRenameAt2Req({.rename = {.fixed = {.old_dir = FdId{1}, .new_dir = FdId{2}}, .first = "a", .second = "bb"},
+    EncodeRenameAt2Req({.rename = {.fixed = {.old_dir = FdId{1}, .new_dir = FdId{2}},
+                                   .first = "a",
+                                   .second = "bb"},
                         .flags = 2},
                        writer);
   });

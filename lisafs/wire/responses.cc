@@ -5,7 +5,8 @@
 namespace lisafs {
 namespace {
 
-// Reads a u16 count and so many elements. The count is held against what is left before anything is reserved.
+// Reads a u16 count and so many elements. The count is held against what is left before anything is
+// reserved.
 template <gofer::WireStruct T>
 std::vector<T> ReadArray(gofer::ByteReader& reader) {
   const size_t count = reader.Read<uint16_t>();

@@ -1,8 +1,9 @@
-// What a LISAFS server answers where the size varies: decoders for the client library and tests, and the
-// bounds that the server checks before it starts to work.
+// What a LISAFS server answers where the size varies: decoders for the client library and tests,
+// and the bounds that the server checks before it starts to work.
 //
-// The server writes replies in place with ByteWriter, directly into the packet window or the socket buffer;
-// the fixed parts are in structs.h. Decoded replies own their contents (clients are no hot path of ours).
+// The server writes replies in place with ByteWriter, directly into the packet window or the socket
+// buffer; the fixed parts are in structs.h. Decoded replies own their contents (clients are no hot
+// path of ours).
 //
 // Errors: kInvalidArgument, naming the message and the sizes. Source: spec/lisafs.md s.5.
 
@@ -23,7 +24,8 @@
 
 namespace lisafs {
 
-// More names than these could make a reply larger than kMaxMessageSize; the server refuses them with EIO.
+// More names than these could make a reply larger than kMaxMessageSize; the server refuses them
+// with EIO.
 inline constexpr size_t kMaxWalkNames = (kMaxMessageSize - sizeof(WalkRespFixed)) / sizeof(Inode);
 inline constexpr size_t kMaxWalkStatNames = (kMaxMessageSize - sizeof(uint16_t)) / sizeof(Statx);
 static_assert(kMaxWalkNames == 13770 && kMaxWalkStatNames == 14535);

@@ -44,8 +44,9 @@ TEST(MountResp, RoundTrips) {
 
 TEST(WalkResp, StatusIsOneByteBeforeAnUnalignedCount) {
   const auto wire = Encoded([](ByteWriter& writer) {
-    EncodeWalkResp({.status = WalkStatus::kComponentSymlink, .inodes = {{.control_fd = FdId{2}, .stat = {}}}},
-                   writer);
+    EncodeWalkResp(
+        {.status = WalkStatus::kComponentSymlink, .inodes = {{.control_fd = FdId{2}, .stat = {}}}},
+        writer);
   });
   EXPECT_EQ(wire.size(), 3 + sizeof(Inode));
   const auto walk = DecodeWalkResp(wire);
@@ -57,9 +58,10 @@ TEST(WalkResp, StatusIsOneByteBeforeAnUnalignedCount) {
 
 TEST(Getdents64Resp, EntriesStandUnaligned) {
   const auto wire = Encoded([](ByteWriter& writer) {
-    EncodeGetdents64Resp({{.ino = 12, .dev_minor = 53, .dev_major = 0, .off = 1, .type = 8, .name = "f"},
-                          {.ino = 13, .dev_minor = 2, .dev_major = 259, .off = 2, .type = 4, .name = "dir"}},
-                         writer);
+    EncodeGetdents64Resp(
+        {{.ino = 12, .dev_minor = 53, .dev_major = 0, .off = 1, .type = 8, .name = "f"},
+         {.ino = 13, .dev_minor = 2, .dev_major = 259, .off = 2, .type = 4, .name = "dir"}},
+        writer);
   });
   EXPECT_EQ(wire.size(), 2 + 27 + 1 + 27 + 3u);
   const auto dirents = DecodeGetdents64Resp(wire);
@@ -88,7 +90,8 @@ TEST(StringArrayResp, RoundTrips) {
 }
 
 TEST(WalkStatResp, RoundTrips) {
-  const auto wire = Encoded([](ByteWriter& writer) { EncodeWalkStatResp(std::vector<Statx>(3), writer); });
+  const auto wire =
+      Encoded([](ByteWriter& writer) { EncodeWalkStatResp(std::vector<Statx>(3), writer); });
   EXPECT_EQ(DecodeWalkStatResp(wire)->size(), 3u);
   ExpectPrefixesRefused(wire, DecodeWalkStatResp);
 }

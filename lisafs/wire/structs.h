@@ -1,11 +1,12 @@
-// The fixed parts of LISAFS messages as they stand on the wire: packed, little-endian, padding explicit and
-// zero. Fields keep the names of the reference.
+// The fixed parts of LISAFS messages as they stand on the wire: packed, little-endian, padding
+// explicit and zero. Fields keep the names of the reference.
 //
-// Peer numbers are copied into these by ByteReader and never pointed at. Variable parts (strings, arrays)
-// follow the fixed part without alignment; requests.h and responses.h put both together.
+// Peer numbers are copied into these by ByteReader and never pointed at. Variable parts (strings,
+// arrays) follow the fixed part without alignment; requests.h and responses.h put both together.
 //
 // Units:  sizes in bytes, blocks of 512 bytes, times in seconds and nanoseconds since the epoch.
-// Source: spec/lisafs.md s.2.2, s.2.5, s.3 and s.5; offsets are checked against spec/lisafs-golden.json.
+// Source: spec/lisafs.md s.2.2, s.2.5, s.3 and s.5; offsets are checked against
+// spec/lisafs-golden.json.
 
 #ifndef LISAFS_WIRE_STRUCTS_H_
 #define LISAFS_WIRE_STRUCTS_H_
@@ -18,7 +19,8 @@
 
 namespace lisafs {
 
-// Names something on one connection: a counter from 1, never reused, never a pointer. 0 is never valid.
+// Names something on one connection: a counter from 1, never reused, never a pointer. 0 is never
+// valid.
 enum class FdId : uint64_t { kInvalid = 0 };
 
 // "None" as an owner in creations, "leave unchanged" in SetStat.
@@ -26,7 +28,8 @@ inline constexpr uint32_t kNoId = 0xffffffff;
 
 // The largest payload that either side may send, announced by Mount: 2 MiB less one page.
 inline constexpr uint32_t kMaxMessageSize = 0x1ff000;
-// One window of a channel: packet header, channel header and the largest payload, up to a whole page.
+// One window of a channel: packet header, channel header and the largest payload, up to a whole
+// page.
 inline constexpr size_t kWindowSize = 0x200000;
 inline constexpr size_t kMaxChannels = 4;
 

@@ -1,5 +1,5 @@
-// Offsets of all fixed parts are checked against the golden file in //test/golden; here are the traps that a
-// compiler or a careless reader could fall into.
+// Offsets of all fixed parts are checked against the golden file in //test/golden; here are the
+// traps that a compiler or a careless reader could fall into.
 
 #include "lisafs/wire/structs.h"
 

@@ -1,5 +1,6 @@
-// FStat, Walk, WalkStat, PRead and PWrite allocate nothing per request, in the server nor in the client library
-// that drives it: every malloc of the process is counted, after a warm-up, over a channel and over the socket.
+// FStat, Walk, WalkStat, PRead and PWrite allocate nothing per request, in the server nor in the
+// client library that drives it: every malloc of the process is counted, after a warm-up, over a
+// channel and over the socket.
 
 #include <atomic>
 #include <cstddef>
@@ -32,7 +33,8 @@ std::atomic<size_t> g_allocations{0};
 }  // namespace
 
 #if COUNTS_ALLOCATIONS
-// The C library's own, under the names by which it lets itself be replaced. operator new ends here too.
+// The C library's own, under the names by which it lets itself be replaced. operator new ends here
+// too.
 extern "C" {
 void* __libc_malloc(size_t size);
 void* __libc_calloc(size_t count, size_t size);
@@ -122,7 +124,8 @@ TEST_P(Allocation, NoneInTheHotRequests) {
   });
   ExpectNone("Walk of four known names, and Close", [&] {
     Must(calls.Walk(root, names, inodes));
-    const FdId walked[] = {inodes[0].control_fd, inodes[1].control_fd, inodes[2].control_fd, inodes[3].control_fd};
+    const FdId walked[] = {inodes[0].control_fd, inodes[1].control_fd, inodes[2].control_fd,
+                           inodes[3].control_fd};
     Must(calls.Close(walked));
   });
   ExpectNone("WalkStat", [&] { Must(calls.WalkStat(root, names, stats)); });

@@ -75,7 +75,8 @@ TEST_P(Behaviour, LongestReadWorksAndOneMoreIsEnobufs) {
   EXPECT_EQ(session_.Read(file, kMaxReadBytes).size(), kMaxReadBytes);
   for (const uint32_t count : {kMaxReadBytes + 1, 0xfffffff7u, 0xfffffff8u, UINT32_MAX}) {
     const PReadReq request = {.offset = 0, .fd = file, .count = count, .pad = 0};
-    EXPECT_EQ(Must(calls().Raw(MessageId::kPRead, std::as_bytes(std::span(&request, 1)))).error(), ENOBUFS)
+    EXPECT_EQ(Must(calls().Raw(MessageId::kPRead, std::as_bytes(std::span(&request, 1)))).error(),
+              ENOBUFS)
         << count;
   }
 }
@@ -102,7 +103,8 @@ TEST_P(Behaviour, WhatIsBelowARenamedDirectoryMeansTheNewPlace) {
   Must(calls().RenameAt(root(), "old", root(), "new"));
   EXPECT_EQ(session_.Read(session_.Open(file.control_fd, 0), 4), "text");
   Must(calls().LinkAt(sub.control_fd, file.control_fd, "link"));
-  const BindResult bound = Must(calls().BindAt(sub.control_fd, "sock", SOCK_STREAM, S_IFSOCK | 0755, kRoot));
+  const BindResult bound =
+      Must(calls().BindAt(sub.control_fd, "sock", SOCK_STREAM, S_IFSOCK | 0755, kRoot));
   Must(calls().MkdirAt(dir.control_fd, "made", 0755, kRoot));
   EXPECT_TRUE(tree_.Exists("new/sub/link"));
   EXPECT_TRUE(tree_.Exists("new/sub/sock"));
@@ -323,7 +325,8 @@ TEST_P(Behaviour, NoOwnerInACreationIsTheServersOwn) {
 }
 
 TEST_P(Behaviour, NamesOfAnyBytes) {
-  const std::string names[] = {std::string(255, 'n'), "new\nline", "\xff\xfe\x80", " ", "...", "\x01"};
+  const std::string names[] = {
+      std::string(255, 'n'), "new\nline", "\xff\xfe\x80", " ", "...", "\x01"};
   for (const std::string& name : names) {
     const CreateResult file = Must(calls().OpenCreateAt(root(), name, 0644, kRoot, 2));
     EXPECT_TRUE(tree_.Exists(name));
@@ -341,15 +344,22 @@ TEST_P(Behaviour, SizesAndOffsetsBeyond32Bits) {
   const Inode file = session_.Create("f", "");
   const FdId open = session_.Open(file.control_fd, 2);
   constexpr uint64_t kFar = uint64_t{1} << 40;
-  const SetStatReq truncate = {
-      .fd = file.control_fd, .mask = 0x200, .mode = 0, .uid = 0, .gid = 0, .size = kFar, .atime = {}, .mtime = {}};
+  const SetStatReq truncate = {.fd = file.control_fd,
+                               .mask = 0x200,
+                               .mode = 0,
+                               .uid = 0,
+                               .gid = 0,
+                               .size = kFar,
+                               .atime = {},
+                               .mtime = {}};
   EXPECT_EQ(Must(calls().SetStat(truncate)).failure_mask, 0u);
   EXPECT_EQ(Must(calls().FStat(file.control_fd)).size, kFar);
   EXPECT_EQ(session_.Write(open, "far", (uint64_t{1} << 33) + 5), 3u);
   EXPECT_EQ(session_.Read(open, 3, (uint64_t{1} << 33) + 5), "far");
   EXPECT_EQ(session_.Read(open, 10, kFar - 4), std::string(4, '\0'));
   const std::byte byte[1] = {};
-  EXPECT_EQ(ErrorOf(calls().PWrite(open, byte, uint64_t{1} << 63)), EINVAL) << "negative when signed";
+  EXPECT_EQ(ErrorOf(calls().PWrite(open, byte, uint64_t{1} << 63)), EINVAL)
+      << "negative when signed";
   EXPECT_EQ(ErrorOf(calls().PWrite(open, byte, UINT64_MAX)), EINVAL);
 }
 

@@ -1,4 +1,5 @@
-// Channels, as a client and a hostile one see them. Rows 1 to 7 of spec/lisafs.md s.11.3 and its traps 2 to 11 and 14.
+// Channels, as a client and a hostile one see them. Rows 1 to 7 of spec/lisafs.md s.11.3 and its
+// traps 2 to 11 and 14.
 
 #include <fcntl.h>
 #include <linux/memfd.h>
@@ -35,7 +36,9 @@ constexpr uint32_t kShutDown = 2;
 
 class Channels : public testing::Test {
  protected:
-  Channels() : server_(tree_), client_(server_.Connect()) { root_ = Must(client_->Mount()).root.control_fd; }
+  Channels() : server_(tree_), client_(server_.Connect()) {
+    root_ = Must(client_->Mount()).root.control_fd;
+  }
 
   void ExpectMainSocketWorks() { EXPECT_EQ(ErrorOf(client_->over_socket().FStat(root_)), 0); }
   ChannelWay& Open() { return client_->channel_way(Must(client_->OpenChannel())); }
@@ -67,7 +70,8 @@ TEST_F(Channels, MemoryIsSealedAgainstShrinkingAndLongEnough) {
   const ssize_t size =
       readlink(absl::StrCat("/proc/self/fd/", grant.memory.get()).c_str(), name, sizeof(name));
   ASSERT_GT(size, 0);
-  EXPECT_EQ(std::string(name, static_cast<size_t>(size)), "/memfd:flipcall_packet_windows (deleted)");
+  EXPECT_EQ(std::string(name, static_cast<size_t>(size)),
+            "/memfd:flipcall_packet_windows (deleted)");
   struct stat stat;
   ASSERT_EQ(fstat(grant.memory.get(), &stat), 0);
   EXPECT_GE(stat.st_size, grant.place.data_offset + static_cast<int64_t>(grant.place.data_length));
@@ -242,7 +246,8 @@ TEST_F(Channels, AllFourAndTheSocketServeInParallel) {
     readers.emplace_back([&, i] {
       std::vector<std::byte> buffer(1 << 20);
       for (int round = 0; round < 8; ++round) {
-        EXPECT_EQ(Must(client_->over_channel(i).PRead(open, buffer, (round % 4) << 20)), buffer.size());
+        EXPECT_EQ(Must(client_->over_channel(i).PRead(open, buffer, (round % 4) << 20)),
+                  buffer.size());
       }
     });
   }

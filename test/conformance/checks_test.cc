@@ -1,5 +1,5 @@
-// Which error a request gets when several are due: the order of checks inside handlers, ids of the wrong kind,
-// deleted nodes and policies, message by message. Source: spec/lisafs.md s.4 and s.5.
+// Which error a request gets when several are due: the order of checks inside handlers, ids of the
+// wrong kind, deleted nodes and policies, message by message. Source: spec/lisafs.md s.4 and s.5.
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -40,7 +40,14 @@ ServerOptions Permissive() {
 }
 
 SetStatReq Mode(FdId fd, uint32_t mask, uint32_t mode) {
-  return {.fd = fd, .mask = mask, .mode = mode, .uid = 0, .gid = 0, .size = 0, .atime = {}, .mtime = {}};
+  return {.fd = fd,
+          .mask = mask,
+          .mode = mode,
+          .uid = 0,
+          .gid = 0,
+          .size = 0,
+          .atime = {},
+          .mtime = {}};
 }
 
 // A server with one thing of every kind.
@@ -50,7 +57,8 @@ class Checks : public OverEachWay {
     dir_ = session_.Mkdir("dir").control_fd;
     file_ = session_.Create("file", "text").control_fd;
     link_ = Must(calls().SymlinkAt(root(), "link", "file", kRoot)).control_fd;
-    const BindResult bound = Must(calls().BindAt(root(), "sock", SOCK_STREAM, S_IFSOCK | 0755, kRoot));
+    const BindResult bound =
+        Must(calls().BindAt(root(), "sock", SOCK_STREAM, S_IFSOCK | 0755, kRoot));
     socket_ = bound.child.control_fd;
     bound_ = bound.fd;
     open_ = session_.Open(file_, 2);
@@ -88,9 +96,7 @@ std::vector<NamedCall> NamedCalls(FdId file, FdId root) {
          return ErrorOf(c.OpenCreateAt(d, n, 0644, kRoot, 2));
        }},
       {"MkdirAt",
-       [](Calls& c, FdId d, absl::string_view n) {
-         return ErrorOf(c.MkdirAt(d, n, 0755, kRoot));
-       }},
+       [](Calls& c, FdId d, absl::string_view n) { return ErrorOf(c.MkdirAt(d, n, 0755, kRoot)); }},
       {"MknodAt",
        [](Calls& c, FdId d, absl::string_view n) {
          return ErrorOf(c.MknodAt(d, n, S_IFREG | 0644, kRoot, 0, 0));
@@ -100,13 +106,9 @@ std::vector<NamedCall> NamedCalls(FdId file, FdId root) {
          return ErrorOf(c.SymlinkAt(d, n, "target", kRoot));
        }},
       {"LinkAt",
-       [file](Calls& c, FdId d, absl::string_view n) {
-         return ErrorOf(c.LinkAt(d, file, n));
-       }},
+       [file](Calls& c, FdId d, absl::string_view n) { return ErrorOf(c.LinkAt(d, file, n)); }},
       {"UnlinkAt",
-       [](Calls& c, FdId d, absl::string_view n) {
-         return ErrorOf(c.UnlinkAt(d, n, 0));
-       }},
+       [](Calls& c, FdId d, absl::string_view n) { return ErrorOf(c.UnlinkAt(d, n, 0)); }},
       {"BindAt",
        [](Calls& c, FdId d, absl::string_view n) {
          return ErrorOf(c.BindAt(d, n, SOCK_STREAM, S_IFSOCK | 0755, kRoot));
@@ -216,9 +218,7 @@ std::vector<IdCall> ControlCalls(FdId dir) {
       {"ReadLinkAt", [](Calls& c, FdId f) { return ErrorOf(c.ReadLinkAt(f)); }},
       {"Connect", [](Calls& c, FdId f) { return ErrorOf(c.Connect(f, SOCK_STREAM)); }},
       {"ConnectWithCreds",
-       [](Calls& c, FdId f) {
-         return ErrorOf(c.ConnectWithCreds(f, SOCK_STREAM, kRoot));
-       }},
+       [](Calls& c, FdId f) { return ErrorOf(c.ConnectWithCreds(f, SOCK_STREAM, kRoot)); }},
       {"FGetXattr", [](Calls& c, FdId f) { return ErrorOf(c.FGetXattr(f, "user.k", 64)); }},
       {"FSetXattr", [](Calls& c, FdId f) { return ErrorOf(c.FSetXattr(f, "user.k", "v", 0)); }},
       {"FListXattr", [](Calls& c, FdId f) { return ErrorOf(c.FListXattr(f, 64)); }},
@@ -248,8 +248,10 @@ TEST_P(Checks, IdsOfTheWrongKind) {
   const auto expect = [this](const std::vector<IdCall>& wanted, std::initializer_list<FdId> wrong) {
     for (const IdCall& call : wanted) {
       SCOPED_TRACE(call.message);
-      for (const FdId id : {FdId{0}, kUnknown, FdId{UINT64_MAX}}) EXPECT_EQ(call.error(calls(), id), EBADF);
-      for (const FdId id : wrong) EXPECT_EQ(call.error(calls(), id), EINVAL) << static_cast<uint64_t>(id);
+      for (const FdId id : {FdId{0}, kUnknown, FdId{UINT64_MAX}})
+        EXPECT_EQ(call.error(calls(), id), EBADF);
+      for (const FdId id : wrong)
+        EXPECT_EQ(call.error(calls(), id), EINVAL) << static_cast<uint64_t>(id);
     }
   };
   expect(ControlCalls(dir_), {open_, open_dir_, bound_});
@@ -262,14 +264,18 @@ TEST_P(Checks, IdsOfTheWrongKind) {
 
 TEST_P(Checks, ClosedIdsAreUnknown) {
   Must(calls().Close({file_, open_, bound_}));
-  for (const IdCall& call : ControlCalls(dir_)) EXPECT_EQ(call.error(calls(), file_), EBADF) << call.message;
-  for (const IdCall& call : OpenCalls()) EXPECT_EQ(call.error(calls(), open_), EBADF) << call.message;
-  for (const IdCall& call : BoundCalls()) EXPECT_EQ(call.error(calls(), bound_), EBADF) << call.message;
+  for (const IdCall& call : ControlCalls(dir_))
+    EXPECT_EQ(call.error(calls(), file_), EBADF) << call.message;
+  for (const IdCall& call : OpenCalls())
+    EXPECT_EQ(call.error(calls(), open_), EBADF) << call.message;
+  for (const IdCall& call : BoundCalls())
+    EXPECT_EQ(call.error(calls(), bound_), EBADF) << call.message;
 }
 
 TEST_P(Checks, IdsOfAnotherConnectionAreUnknown) {
   Session other(server_, GetParam());
-  for (const IdCall& call : ControlCalls(dir_)) EXPECT_EQ(call.error(other.calls(), deleted_file_), EBADF);
+  for (const IdCall& call : ControlCalls(dir_))
+    EXPECT_EQ(call.error(other.calls(), deleted_file_), EBADF);
   for (const IdCall& call : OpenCalls()) EXPECT_EQ(call.error(other.calls(), open_), EBADF);
   for (const IdCall& call : BoundCalls()) EXPECT_EQ(call.error(other.calls(), bound_), EBADF);
 }
@@ -314,7 +320,8 @@ TEST_P(Checks, AccessModesAreHeld) {
 }
 
 TEST_P(Checks, OtherOpenFlagsAreDropped) {
-  const uint32_t dropped = O_CREAT | O_EXCL | O_APPEND | O_SYNC | O_DIRECTORY | O_NOFOLLOW | O_PATH | O_NONBLOCK;
+  const uint32_t dropped =
+      O_CREAT | O_EXCL | O_APPEND | O_SYNC | O_DIRECTORY | O_NOFOLLOW | O_PATH | O_NONBLOCK;
   const FdId open = session_.Open(file_, 2 | dropped);
   session_.Write(open, "TE");
   EXPECT_EQ(tree_.Read("file"), "TExt") << "not appended";
@@ -335,7 +342,8 @@ TEST_P(Checks, DeletedFilesKeepWhatWorksByDescriptor) {
   Statx stats[2];
   EXPECT_EQ(Must(calls().WalkStat(deleted_file_, {""}, stats)), 1u);
   EXPECT_EQ(Must(calls().WalkStat(deleted_dir_, {"", "x"}, stats)), 1u);
-  EXPECT_EQ(session_.Read(session_.Open(deleted_file_, 2), 4), "more") << "opened anew, for a checkpoint";
+  EXPECT_EQ(session_.Read(session_.Open(deleted_file_, 2), 4), "more")
+      << "opened anew, for a checkpoint";
 }
 
 TEST_P(Checks, DeletedNodesRefuseWhatNeedsAName) {
@@ -408,7 +416,8 @@ TEST_P(Policies, NothingIsAllowedByDefault) {
   tree.Fifo("pipe");
   TestServer binder(tree, Permissive());
   Session maker(binder, GetParam());
-  const BindResult bound = Must(maker->BindAt(maker.root(), "sock", SOCK_STREAM, S_IFSOCK | 0755, kRoot));
+  const BindResult bound =
+      Must(maker->BindAt(maker.root(), "sock", SOCK_STREAM, S_IFSOCK | 0755, kRoot));
   Must(maker->Listen(bound.fd, 1));
 
   TestServer server(tree);
@@ -416,11 +425,14 @@ TEST_P(Policies, NothingIsAllowedByDefault) {
   EXPECT_EQ(ErrorOf(session->OpenAt(session.Walk("pipe").control_fd, 0)), EPERM);
   EXPECT_EQ(ErrorOf(session->OpenAt(session.Walk("sock").control_fd, 0)), EPERM);
   EXPECT_EQ(ErrorOf(session->Connect(session.Walk("sock").control_fd, SOCK_STREAM)), EPERM);
-  EXPECT_EQ(ErrorOf(session->ConnectWithCreds(session.Walk("sock").control_fd, SOCK_STREAM, kRoot)), EPERM);
-  EXPECT_EQ(ErrorOf(session->BindAt(session.root(), "s", SOCK_STREAM, S_IFSOCK | 0755, kRoot)), EPERM);
+  EXPECT_EQ(ErrorOf(session->ConnectWithCreds(session.Walk("sock").control_fd, SOCK_STREAM, kRoot)),
+            EPERM);
+  EXPECT_EQ(ErrorOf(session->BindAt(session.root(), "s", SOCK_STREAM, S_IFSOCK | 0755, kRoot)),
+            EPERM);
   EXPECT_FALSE(tree.Exists("s"));
   for (const uint16_t type : {S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK, S_IFDIR, 0}) {
-    EXPECT_EQ(ErrorOf(session->MknodAt(session.root(), "pipe", static_cast<uint16_t>(type | 0644), kRoot, 3, 1)),
+    EXPECT_EQ(ErrorOf(session->MknodAt(session.root(), "pipe", static_cast<uint16_t>(type | 0644),
+                                       kRoot, 3, 1)),
               EPERM)
         << "even where the name exists";
   }
@@ -432,13 +444,15 @@ TEST_P(Policies, OpenAndCreateAreSeparate) {
   open_only.host_uds = HostUds::kOpen;
   TestServer opening(tree, open_only);
   Session opener(opening, GetParam());
-  EXPECT_EQ(ErrorOf(opener->BindAt(opener.root(), "s", SOCK_STREAM, S_IFSOCK | 0755, kRoot)), EPERM);
+  EXPECT_EQ(ErrorOf(opener->BindAt(opener.root(), "s", SOCK_STREAM, S_IFSOCK | 0755, kRoot)),
+            EPERM);
 
   ServerOptions create_only;
   create_only.host_uds = HostUds::kCreate;
   TestServer creating(tree, create_only);
   Session creator(creating, GetParam());
-  const BindResult bound = Must(creator->BindAt(creator.root(), "s", SOCK_STREAM, S_IFSOCK | 0755, kRoot));
+  const BindResult bound =
+      Must(creator->BindAt(creator.root(), "s", SOCK_STREAM, S_IFSOCK | 0755, kRoot));
   Must(creator->Listen(bound.fd, 1));
   EXPECT_EQ(ErrorOf(creator->Connect(bound.child.control_fd, SOCK_STREAM)), EPERM);
   EXPECT_EQ(ErrorOf(opener->Connect(opener.Walk("s").control_fd, SOCK_STREAM)), 0);

@@ -49,8 +49,8 @@ class HostRunner final : public Runner {
     names.pop_back();
     place.dir = UniqueFd(dup(root_.get()));
     for (const std::string& name : names) {
-      place.dir =
-          UniqueFd(openat(place.dir.get(), name.c_str(), O_PATH | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC));
+      place.dir = UniqueFd(
+          openat(place.dir.get(), name.c_str(), O_PATH | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC));
       if (!Ok(place.dir.get())) return false;
     }
     return true;
@@ -64,8 +64,9 @@ class HostRunner final : public Runner {
   int Slot(const Op& op) { return slots_[op.slot].get(); }
 
   void See(const struct stat& stat) {
-    outcome_.seen = absl::StrCat(absl::Hex(stat.st_mode), " links ", stat.st_nlink, " owner ", stat.st_uid, ":",
-                                 stat.st_gid, " size ", S_ISDIR(stat.st_mode) ? 0 : stat.st_size);
+    outcome_.seen =
+        absl::StrCat(absl::Hex(stat.st_mode), " links ", stat.st_nlink, " owner ", stat.st_uid, ":",
+                     stat.st_gid, " size ", S_ISDIR(stat.st_mode) ? 0 : stat.st_size);
   }
 
   void Do(const Op& op) {
@@ -78,7 +79,8 @@ class HostRunner final : public Runner {
         return;
       case OpKind::kRead: {
         std::string text(op.length, '\0');
-        const ssize_t size = pread(Slot(op), text.data(), text.size(), static_cast<off_t>(op.number));
+        const ssize_t size =
+            pread(Slot(op), text.data(), text.size(), static_cast<off_t>(op.number));
         if (Ok(size)) outcome_.seen = text.substr(0, static_cast<size_t>(size));
         return;
       }
@@ -113,7 +115,8 @@ class HostRunner final : public Runner {
         return;
       }
       case OpKind::kOpen: {
-        UniqueFd fd(openat(dir, name, static_cast<int>(op.number) | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+        UniqueFd fd(
+            openat(dir, name, static_cast<int>(op.number) | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
         if (Ok(fd.get())) slots_[op.slot] = std::move(fd);
         return;
       }
@@ -140,13 +143,14 @@ class HostRunner final : public Runner {
         Place to;
         if (!Find(op.other, to)) return;
         if (op.kind == OpKind::kLink && IsDirectory(dir, name)) {
-          // The kernel would look at the new name first; LISAFS says EPERM before it asks the kernel.
+          // The kernel would look at the new name first; LISAFS says EPERM before it asks the
+          // kernel.
           outcome_.error = EPERM;
           return;
         }
-        Ok(op.kind == OpKind::kLink
-               ? linkat(dir, name, to.dir.get(), to.name.c_str(), 0)
-               : renameat2(dir, name, to.dir.get(), to.name.c_str(), static_cast<unsigned>(op.number)));
+        Ok(op.kind == OpKind::kLink ? linkat(dir, name, to.dir.get(), to.name.c_str(), 0)
+                                    : renameat2(dir, name, to.dir.get(), to.name.c_str(),
+                                                static_cast<unsigned>(op.number)));
         return;
       }
       case OpKind::kChmod:
@@ -163,14 +167,15 @@ class HostRunner final : public Runner {
         return;
       }
       case OpKind::kTimes: {
-        const struct timespec times[2] = {
-            {.tv_sec = static_cast<time_t>(op.number), .tv_nsec = static_cast<long>(op.number % 1000)},
-            {.tv_sec = static_cast<time_t>(op.length), .tv_nsec = static_cast<long>(op.length % 1000)}};
+        const struct timespec times[2] = {{.tv_sec = static_cast<time_t>(op.number),
+                                           .tv_nsec = static_cast<long>(op.number % 1000)},
+                                          {.tv_sec = static_cast<time_t>(op.length),
+                                           .tv_nsec = static_cast<long>(op.length % 1000)}};
         if (!Ok(utimensat(dir, name, times, AT_SYMLINK_NOFOLLOW))) return;
         struct stat stat;
         if (!Ok(fstatat(dir, name, &stat, AT_SYMLINK_NOFOLLOW))) return;
-        outcome_.seen = absl::StrCat(stat.st_atim.tv_sec, ".", stat.st_atim.tv_nsec, " ", stat.st_mtim.tv_sec,
-                                     ".", stat.st_mtim.tv_nsec);
+        outcome_.seen = absl::StrCat(stat.st_atim.tv_sec, ".", stat.st_atim.tv_nsec, " ",
+                                     stat.st_mtim.tv_sec, ".", stat.st_mtim.tv_nsec);
         return;
       }
       case OpKind::kStat: {
@@ -187,13 +192,15 @@ class HostRunner final : public Runner {
   }
 
   void ListAt(int dir, const char* name) {
-    const int fd = openat(dir, *name == '\0' ? "." : name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    const int fd =
+        openat(dir, *name == '\0' ? "." : name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (!Ok(fd)) return;
     DIR* const stream = fdopendir(fd);
     std::set<std::string> names;
     while (const struct dirent* const entry = readdir(stream)) {
       const std::string entry_name = entry->d_name;
-      if (entry_name != "." && entry_name != "..") names.insert(absl::StrCat(entry_name, ":", entry->d_type));
+      if (entry_name != "." && entry_name != "..")
+        names.insert(absl::StrCat(entry_name, ":", entry->d_type));
     }
     closedir(stream);
     outcome_.seen = absl::StrJoin(names, " ");
@@ -203,7 +210,8 @@ class HostRunner final : public Runner {
     char buffer[65536];
     switch (op.kind) {
       case OpKind::kSetXattr:
-        Ok(lsetxattr(path.c_str(), op.name.c_str(), op.other.data(), op.other.size(), static_cast<int>(op.number)));
+        Ok(lsetxattr(path.c_str(), op.name.c_str(), op.other.data(), op.other.size(),
+                     static_cast<int>(op.number)));
         return;
       case OpKind::kGetXattr: {
         const ssize_t size = lgetxattr(path.c_str(), op.name.c_str(), buffer, op.length);
@@ -213,8 +221,8 @@ class HostRunner final : public Runner {
       case OpKind::kListXattr: {
         const ssize_t size = llistxattr(path.c_str(), buffer, sizeof(buffer));
         if (!Ok(size)) return;
-        const std::vector<std::string> all =
-            absl::StrSplit(absl::string_view(buffer, static_cast<size_t>(size)), '\0', absl::SkipEmpty());
+        const std::vector<std::string> all = absl::StrSplit(
+            absl::string_view(buffer, static_cast<size_t>(size)), '\0', absl::SkipEmpty());
         outcome_.seen = absl::StrJoin(std::set<std::string>(all.begin(), all.end()), " ");
         return;
       }
@@ -230,6 +238,8 @@ class HostRunner final : public Runner {
 
 }  // namespace
 
-std::unique_ptr<Runner> MakeHostRunner(const TempTree& tree) { return std::make_unique<HostRunner>(tree); }
+std::unique_ptr<Runner> MakeHostRunner(const TempTree& tree) {
+  return std::make_unique<HostRunner>(tree);
+}
 
 }  // namespace lisafs

@@ -75,8 +75,8 @@ class LisafsRunner final : public Runner {
   FdId Slot(const Op& op) { return slots_[op.slot]; }
 
   void See(const Statx& stat) {
-    outcome_.seen = absl::StrCat(absl::Hex(stat.mode), " links ", stat.nlink, " owner ", stat.uid, ":", stat.gid,
-                                 " size ", S_ISDIR(stat.mode) ? 0 : stat.size);
+    outcome_.seen = absl::StrCat(absl::Hex(stat.mode), " links ", stat.nlink, " owner ", stat.uid,
+                                 ":", stat.gid, " size ", S_ISDIR(stat.mode) ? 0 : stat.size);
   }
 
   void Keep(int slot, FdId fd) {
@@ -100,7 +100,8 @@ class LisafsRunner final : public Runner {
         return;
       case OpKind::kRead: {
         std::string text(op.length, '\0');
-        const auto size = session_->PRead(Slot(op), std::as_writable_bytes(std::span(text)), op.number);
+        const auto size =
+            session_->PRead(Slot(op), std::as_writable_bytes(std::span(text)), op.number);
         if (Ok(size)) outcome_.seen = text.substr(0, *size);
         return;
       }
@@ -163,7 +164,8 @@ class LisafsRunner final : public Runner {
         if (op.number == 0) {
           Ok(session_->RenameAt(at.dir, at.name, to.dir, to.name));
         } else {
-          Ok(session_->RenameAt2(at.dir, at.name, to.dir, to.name, static_cast<uint32_t>(op.number)));
+          Ok(session_->RenameAt2(at.dir, at.name, to.dir, to.name,
+                                 static_cast<uint32_t>(op.number)));
         }
         return;
       }
@@ -217,14 +219,16 @@ class LisafsRunner final : public Runner {
         return Set(set, file);
       case OpKind::kTimes: {
         set.mask = STATX_ATIME | STATX_MTIME;
-        set.atime = {.sec = static_cast<int64_t>(op.number), .nsec = static_cast<int64_t>(op.number % 1000)};
-        set.mtime = {.sec = static_cast<int64_t>(op.length), .nsec = static_cast<int64_t>(op.length % 1000)};
+        set.atime = {.sec = static_cast<int64_t>(op.number),
+                     .nsec = static_cast<int64_t>(op.number % 1000)};
+        set.mtime = {.sec = static_cast<int64_t>(op.length),
+                     .nsec = static_cast<int64_t>(op.length % 1000)};
         Set(set, file);
         if (outcome_.error != 0) return;
         const auto stat = session_->FStat(file);
         if (!Ok(stat)) return;
-        outcome_.seen = absl::StrCat(stat->atime.sec, ".", stat->atime.nsec, " ", stat->mtime.sec, ".",
-                                     stat->mtime.nsec);
+        outcome_.seen = absl::StrCat(stat->atime.sec, ".", stat->atime.nsec, " ", stat->mtime.sec,
+                                     ".", stat->mtime.nsec);
         return;
       }
       case OpKind::kStat: {
@@ -247,7 +251,8 @@ class LisafsRunner final : public Runner {
     for (int32_t count = -4096;; count = 4096) {
       const auto dirents = session_->Getdents64(open->fd, count);
       if (!Ok(dirents) || dirents->empty()) break;
-      for (const Dirent& dirent : *dirents) names.insert(absl::StrCat(dirent.name, ":", dirent.type));
+      for (const Dirent& dirent : *dirents)
+        names.insert(absl::StrCat(dirent.name, ":", dirent.type));
     }
     if (outcome_.error == 0) outcome_.seen = absl::StrJoin(names, " ");
   }
@@ -264,7 +269,8 @@ class LisafsRunner final : public Runner {
       }
       case OpKind::kListXattr: {
         const auto names = session_->FListXattr(file, 0);
-        if (Ok(names)) outcome_.seen = absl::StrJoin(std::set<std::string>(names->begin(), names->end()), " ");
+        if (Ok(names))
+          outcome_.seen = absl::StrJoin(std::set<std::string>(names->begin(), names->end()), " ");
         return;
       }
       default:
@@ -274,26 +280,30 @@ class LisafsRunner final : public Runner {
 
   Session& session_;
   std::map<int, FdId> slots_;
-  std::vector<FdId> walked_;  // closed after each operation
+  std::vector<FdId> walked_;   // closed after each operation
   bool is_directory_ = false;  // what Walk found last
   Outcome outcome_;
 };
 
 }  // namespace
 
-std::unique_ptr<Runner> MakeLisafsRunner(Session& session) { return std::make_unique<LisafsRunner>(session); }
+std::unique_ptr<Runner> MakeLisafsRunner(Session& session) {
+  return std::make_unique<LisafsRunner>(session);
+}
 
 std::string ToString(const Op& op) {
   static const char* const kNames[] = {
-      "Mkdir",  "Create",   "Open", "Close", "Write", "Read",  "Allocate", "Sync", "Unlink",   "Rmdir",    "Rename",
-      "Symlink", "ReadLink", "Link", "Mknod", "Chmod", "Chown", "Truncate", "Times", "Stat",    "StatSlot", "List",
-      "SetXattr", "GetXattr", "ListXattr", "RemoveXattr"};
-  return absl::StrCat(kNames[static_cast<int>(op.kind)], "(", op.path, ", ", op.other, ", ", op.name, ", ",
-                      op.number, ", ", op.length, ", slot ", op.slot, ")");
+      "Mkdir", "Create",   "Open",     "Close",     "Write",      "Read",     "Allocate",
+      "Sync",  "Unlink",   "Rmdir",    "Rename",    "Symlink",    "ReadLink", "Link",
+      "Mknod", "Chmod",    "Chown",    "Truncate",  "Times",      "Stat",     "StatSlot",
+      "List",  "SetXattr", "GetXattr", "ListXattr", "RemoveXattr"};
+  return absl::StrCat(kNames[static_cast<int>(op.kind)], "(", op.path, ", ", op.other, ", ",
+                      op.name, ", ", op.number, ", ", op.length, ", slot ", op.slot, ")");
 }
 
 std::string ToString(const Outcome& outcome) {
-  return outcome.error == 0 ? absl::StrCat("'", outcome.seen, "'") : gofer::Errno(outcome.error).ToString();
+  return outcome.error == 0 ? absl::StrCat("'", outcome.seen, "'")
+                            : gofer::Errno(outcome.error).ToString();
 }
 
 }  // namespace lisafs

@@ -1,6 +1,6 @@
-// The kernel on a plain folder is the judge: each script runs through the client, over the socket and over a
-// channel, and by plain system calls on a folder of its own; every errno, everything seen, and the trees that
-// result must agree. Then the same with operations drawn at random.
+// The kernel on a plain folder is the judge: each script runs through the client, over the socket
+// and over a channel, and by plain system calls on a folder of its own; every errno, everything
+// seen, and the trees that result must agree. Then the same with operations drawn at random.
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -35,70 +35,139 @@ struct Script {
 
 const std::vector<Script>& Scripts() {
   static const auto* const scripts = new std::vector<Script>{
-      {"MkdirModes", {Mkdir("a", 0700), Mkdir("b", 01777), Mkdir("c", 0), Mkdir("a"), Stat("a"), Stat("b"), Stat("c")}},
+      {"MkdirModes",
+       {Mkdir("a", 0700), Mkdir("b", 01777), Mkdir("c", 0), Mkdir("a"), Stat("a"), Stat("b"),
+        Stat("c")}},
       {"MkdirInSetgid", {Mkdir("g"), Chown("g", 0, 7), Chmod("g", 02755), Mkdir("g/d"), Stat("g")}},
-      {"MkdirNowhere", {Mkdir("x/y"), Create("f"), Mkdir("f/d"), Mkdir(kLongName), Mkdir(kLongName + "n")}},
-      {"RmdirNonEmpty", {Mkdir("d"), Create("d/f"), Rmdir("d"), Unlink("d/f"), Rmdir("d"), Rmdir("d")}},
+      {"MkdirNowhere",
+       {Mkdir("x/y"), Create("f"), Mkdir("f/d"), Mkdir(kLongName), Mkdir(kLongName + "n")}},
+      {"RmdirNonEmpty",
+       {Mkdir("d"), Create("d/f"), Rmdir("d"), Unlink("d/f"), Rmdir("d"), Rmdir("d")}},
       {"RmdirOfAFile", {Create("f"), Rmdir("f"), Unlink("f")}},
       {"UnlinkOfADirectory", {Mkdir("d"), Unlink("d"), Unlink("missing"), Unlink("d/missing")}},
-      {"UnlinkedStillOpen", {Create("f"), Write(0, "text"), Unlink("f"), Write(4, "more"), Read(0, 100), StatSlot()}},
-      {"CreateExisting", {Create("f"), Create("f"), Mkdir("d"), Create("d"), Symlink("l", "f"), Create("l")}},
+      {"UnlinkedStillOpen",
+       {Create("f"), Write(0, "text"), Unlink("f"), Write(4, "more"), Read(0, 100), StatSlot()}},
+      {"CreateExisting",
+       {Create("f"), Create("f"), Mkdir("d"), Create("d"), Symlink("l", "f"), Create("l")}},
       {"CreateModes", {Create("a", 0, 0), Create("b", 0, 0777), Create("c", 0, 01640), Stat("c")}},
       {"CreateReadOnlyModeStillWrites", {Create("f", 0, 0444), Write(0, "text"), Read(0, 4)}},
       {"CreateNowhere", {Create("x/f"), Create("f"), Create("f/g"), Create(kLongName + "n")}},
       {"OpenMissing", {Open("f", O_RDONLY), Open("x/f", O_RDONLY)}},
       {"OpenModes",
-       {Create("f"), Write(0, "text"), Open("f", O_RDONLY, 1), Write(0, "x", 1), Read(0, 4, 1), Allocate(0, 9, 1),
-        Open("f", O_WRONLY, 2), Read(0, 4, 2), Write(0, "T", 2), Read(0, 4)}},
-      {"OpenTruncates", {Create("f"), Write(0, "text"), Open("f", O_WRONLY | O_TRUNC, 1), StatSlot(), Read(0, 4)}},
-      {"OpenDirectory", {Mkdir("d"), Open("d", O_RDONLY), Read(0, 1), Write(0, "x"), Sync(), Open("d", O_WRONLY, 1), Open("d", O_RDWR, 1)}},
-      {"Holes", {Create("f"), Write(10, "x"), Read(0, 100), Write(1 << 20, "y"), StatSlot(), Read((1 << 20) - 1, 5)}},
-      {"ReadBeyondTheEnd", {Create("f"), Write(0, "abc"), Read(3, 1), Read(100, 1), Read(2, 100), Read(0, 0)}},
-      {"OffsetsThatAreNegative", {Create("f"), Write(uint64_t{1} << 63, "x"), Read(uint64_t{1} << 63, 1), Write(UINT64_MAX, "x")}},
-      {"Allocate", {Create("f"), Allocate(0, 40), StatSlot(), Allocate(20, 100), StatSlot(), Allocate(0, 0)}},
-      {"RenamePlain", {Create("a"), Write(0, "a"), Rename("a", "b"), Stat("a"), Stat("b"), Rename("a", "b")}},
-      {"RenameReplaces", {Create("a"), Write(0, "a"), Create("b", 1), Write(0, "b", 1), Rename("a", "b"), StatSlot(1), Read(0, 1, 1)}},
+       {Create("f"), Write(0, "text"), Open("f", O_RDONLY, 1), Write(0, "x", 1), Read(0, 4, 1),
+        Allocate(0, 9, 1), Open("f", O_WRONLY, 2), Read(0, 4, 2), Write(0, "T", 2), Read(0, 4)}},
+      {"OpenTruncates",
+       {Create("f"), Write(0, "text"), Open("f", O_WRONLY | O_TRUNC, 1), StatSlot(), Read(0, 4)}},
+      {"OpenDirectory",
+       {Mkdir("d"), Open("d", O_RDONLY), Read(0, 1), Write(0, "x"), Sync(), Open("d", O_WRONLY, 1),
+        Open("d", O_RDWR, 1)}},
+      {"Holes",
+       {Create("f"), Write(10, "x"), Read(0, 100), Write(1 << 20, "y"), StatSlot(),
+        Read((1 << 20) - 1, 5)}},
+      {"ReadBeyondTheEnd",
+       {Create("f"), Write(0, "abc"), Read(3, 1), Read(100, 1), Read(2, 100), Read(0, 0)}},
+      {"OffsetsThatAreNegative",
+       {Create("f"), Write(uint64_t{1} << 63, "x"), Read(uint64_t{1} << 63, 1),
+        Write(UINT64_MAX, "x")}},
+      {"Allocate",
+       {Create("f"), Allocate(0, 40), StatSlot(), Allocate(20, 100), StatSlot(), Allocate(0, 0)}},
+      {"RenamePlain",
+       {Create("a"), Write(0, "a"), Rename("a", "b"), Stat("a"), Stat("b"), Rename("a", "b")}},
+      {"RenameReplaces",
+       {Create("a"), Write(0, "a"), Create("b", 1), Write(0, "b", 1), Rename("a", "b"), StatSlot(1),
+        Read(0, 1, 1)}},
       {"RenameDirectories",
-       {Mkdir("a"), Create("a/f"), Mkdir("b"), Create("b/g"), Rename("a", "b"), Unlink("b/g"), Rename("a", "b"), List("b")}},
+       {Mkdir("a"), Create("a/f"), Mkdir("b"), Create("b/g"), Rename("a", "b"), Unlink("b/g"),
+        Rename("a", "b"), List("b")}},
       {"RenameIntoItself", {Mkdir("a"), Mkdir("a/b"), Rename("a", "a/b/c"), Rename("a/b", "a")}},
-      {"RenameTypes", {Mkdir("d"), Create("f"), Rename("d", "f"), Rename("f", "d"), Symlink("l", "d"), Rename("f", "l"), List("l")}},
+      {"RenameTypes",
+       {Mkdir("d"), Create("f"), Rename("d", "f"), Rename("f", "d"), Symlink("l", "d"),
+        Rename("f", "l"), List("l")}},
       {"RenameHardLinks", {Create("a"), Link("a", "b"), Rename("a", "b"), Stat("a"), Stat("b")}},
-      {"RenameNoReplace", {Create("a"), Create("b"), Rename("a", "b", RENAME_NOREPLACE), Rename("a", "c", RENAME_NOREPLACE), Stat("c")}},
+      {"RenameNoReplace",
+       {Create("a"), Create("b"), Rename("a", "b", RENAME_NOREPLACE),
+        Rename("a", "c", RENAME_NOREPLACE), Stat("c")}},
       {"RenameExchange",
-       {Mkdir("a"), Create("a/f"), Create("b", 1), Write(0, "b", 1), Rename("a", "b", RENAME_EXCHANGE), Stat("a"), List("b"),
+       {Mkdir("a"), Create("a/f"), Create("b", 1), Write(0, "b", 1),
+        Rename("a", "b", RENAME_EXCHANGE), Stat("a"), List("b"),
         Rename("a", "missing", RENAME_EXCHANGE)}},
-      {"RenameWhatIsOpen", {Create("a"), Write(0, "text"), Mkdir("d"), Rename("a", "d/b"), Write(4, "!"), StatSlot(), Stat("d/b")}},
-      {"RenameNowhere", {Create("a"), Rename("a", "x/b"), Rename("x/a", "b"), Create("f"), Rename("a", "f/g")}},
-      {"Symlinks", {Symlink("l", "target"), ReadLink("l"), Stat("l"), Symlink("l", "again"), Symlink("empty", ""), Symlink("abs", "/etc/passwd"), ReadLink("abs")}},
-      {"SymlinkTargets", {Symlink("a", std::string(4095, 't')), Symlink("b", std::string(4096, 't')), ReadLink("a"), Symlink("c", "..")}},
-      {"SymlinkIsNotFollowed", {Mkdir("d"), Create("d/f"), Symlink("l", "d"), Stat("l/f"), Mkdir("l/x"), Unlink("l/f"), Rename("l/f", "f"), List("d")}},
+      {"RenameWhatIsOpen",
+       {Create("a"), Write(0, "text"), Mkdir("d"), Rename("a", "d/b"), Write(4, "!"), StatSlot(),
+        Stat("d/b")}},
+      {"RenameNowhere",
+       {Create("a"), Rename("a", "x/b"), Rename("x/a", "b"), Create("f"), Rename("a", "f/g")}},
+      {"Symlinks",
+       {Symlink("l", "target"), ReadLink("l"), Stat("l"), Symlink("l", "again"),
+        Symlink("empty", ""), Symlink("abs", "/etc/passwd"), ReadLink("abs")}},
+      {"SymlinkTargets",
+       {Symlink("a", std::string(4095, 't')), Symlink("b", std::string(4096, 't')), ReadLink("a"),
+        Symlink("c", "..")}},
+      {"SymlinkIsNotFollowed",
+       {Mkdir("d"), Create("d/f"), Symlink("l", "d"), Stat("l/f"), Mkdir("l/x"), Unlink("l/f"),
+        Rename("l/f", "f"), List("d")}},
       {"ReadLinkOfAFile", {Create("f"), ReadLink("f"), ReadLink("missing")}},
-      {"SymlinkAttributes", {Symlink("l", "t"), Chown("l", 5, 6), Times("l", 100, 200), Chmod("l", 0600), Stat("l")}},
-      {"HardLinks", {Create("a"), Write(0, "x"), Link("a", "b"), Stat("a"), Stat("b"), Link("a", "b"), Unlink("a"), Stat("b")}},
-      {"HardLinkOfDirectoryAndSymlink", {Mkdir("d"), Link("d", "e"), Symlink("l", "d"), Link("l", "m"), ReadLink("m"), Link("missing", "n")}},
-      {"Mknod", {Mknod("a"), Mknod("a"), Mknod("b", 0600), Stat("b"), Mknod("x/y"), Open("b", O_RDWR), Write(0, "t")}},
-      {"ChmodAndChown", {Create("f", 0, 06755), Chmod("f", 0640), Stat("f"), Chown("f", 7, 8), Stat("f"), Chmod("missing", 0)}},
-      {"ChownClearsSetid", {Create("f"), Chmod("f", 06755), Chown("f", 1, 1), Stat("f"), Chmod("f", 06644), Chown("f", 2, 2), Stat("f")}},
-      {"ChownOfNothing", {Create("f"), Chown("f", 3, 4), Chown("f", 0xffffffff, 9), Stat("f"), Chown("f", 8, 0xffffffff), Stat("f")}},
-      {"ChmodOfADirectory", {Mkdir("d"), Chmod("d", 03700), Stat("d"), Chown("d", 5, 5), Stat("d")}},
-      {"Truncate", {Create("f"), Write(0, "0123456789"), Truncate("f", 4), Read(0, 100), Truncate("f", 8), Read(0, 100), Truncate("missing", 1)}},
-      {"TruncateErrors", {Mkdir("d"), Truncate("d", 0), Create("f"), Truncate("f", uint64_t{1} << 63)}},
-      {"Times", {Create("f"), Times("f", 1000, 2000), Mkdir("d"), Times("d", 5, 1671408000), Times("missing", 1, 2), Mknod("ro", 0444), Times("ro", 7, 8)}},
-      {"Listing", {List("missing"), Mkdir("d"), List("d"), Create("d/f"), Mkdir("d/e"), Symlink("d/l", "x"), List("d"), Unlink("d/f"), List("d")}},
+      {"SymlinkAttributes",
+       {Symlink("l", "t"), Chown("l", 5, 6), Times("l", 100, 200), Chmod("l", 0600), Stat("l")}},
+      {"HardLinks",
+       {Create("a"), Write(0, "x"), Link("a", "b"), Stat("a"), Stat("b"), Link("a", "b"),
+        Unlink("a"), Stat("b")}},
+      {"HardLinkOfDirectoryAndSymlink",
+       {Mkdir("d"), Link("d", "e"), Symlink("l", "d"), Link("l", "m"), ReadLink("m"),
+        Link("missing", "n")}},
+      {"Mknod",
+       {Mknod("a"), Mknod("a"), Mknod("b", 0600), Stat("b"), Mknod("x/y"), Open("b", O_RDWR),
+        Write(0, "t")}},
+      {"ChmodAndChown",
+       {Create("f", 0, 06755), Chmod("f", 0640), Stat("f"), Chown("f", 7, 8), Stat("f"),
+        Chmod("missing", 0)}},
+      {"ChownClearsSetid",
+       {Create("f"), Chmod("f", 06755), Chown("f", 1, 1), Stat("f"), Chmod("f", 06644),
+        Chown("f", 2, 2), Stat("f")}},
+      {"ChownOfNothing",
+       {Create("f"), Chown("f", 3, 4), Chown("f", 0xffffffff, 9), Stat("f"),
+        Chown("f", 8, 0xffffffff), Stat("f")}},
+      {"ChmodOfADirectory",
+       {Mkdir("d"), Chmod("d", 03700), Stat("d"), Chown("d", 5, 5), Stat("d")}},
+      {"Truncate",
+       {Create("f"), Write(0, "0123456789"), Truncate("f", 4), Read(0, 100), Truncate("f", 8),
+        Read(0, 100), Truncate("missing", 1)}},
+      {"TruncateErrors",
+       {Mkdir("d"), Truncate("d", 0), Create("f"), Truncate("f", uint64_t{1} << 63)}},
+      {"Times",
+       {Create("f"), Times("f", 1000, 2000), Mkdir("d"), Times("d", 5, 1671408000),
+        Times("missing", 1, 2), Mknod("ro", 0444), Times("ro", 7, 8)}},
+      {"Listing",
+       {List("missing"), Mkdir("d"), List("d"), Create("d/f"), Mkdir("d/e"), Symlink("d/l", "x"),
+        List("d"), Unlink("d/f"), List("d")}},
       {"ListingOfAFile", {Create("f"), StatSlot(), Sync()}},
-      {"DeepPaths", {Mkdir("a"), Mkdir("a/b"), Mkdir("a/b/c"), Create("a/b/c/f"), Stat("a/b/c/f"), Stat("a/b/x/f"), Stat("a/b/c/f/g"), Rename("a/b", "z"), Stat("z/c/f")}},
-      {"NamesOfAnyBytes", {Create("new\nline"), Create("\xff\xfe"), Mkdir("..."), Create(kLongName), List(""), Unlink("\xff\xfe")}},
-      {"SpaceAndSync", {Create("f"), Write(0, std::string(100000, 'x')), Sync(), StatSlot(), Read(99990, 100)}},
+      {"DeepPaths",
+       {Mkdir("a"), Mkdir("a/b"), Mkdir("a/b/c"), Create("a/b/c/f"), Stat("a/b/c/f"),
+        Stat("a/b/x/f"), Stat("a/b/c/f/g"), Rename("a/b", "z"), Stat("z/c/f")}},
+      {"NamesOfAnyBytes",
+       {Create("new\nline"), Create("\xff\xfe"), Mkdir("..."), Create(kLongName), List(""),
+        Unlink("\xff\xfe")}},
+      {"SpaceAndSync",
+       {Create("f"), Write(0, std::string(100000, 'x')), Sync(), StatSlot(), Read(99990, 100)}},
   };
   return *scripts;
 }
 
 const std::vector<Script>& XattrScripts() {
   static const auto* const scripts = new std::vector<Script>{
-      {"XattrSetAndGet", {Create("f"), SetXattr("f", "user.k", "value"), GetXattr("f", "user.k"), ListXattr("f"), RemoveXattr("f", "user.k"), GetXattr("f", "user.k"), ListXattr("f")}},
-      {"XattrFlags", {Create("f"), SetXattr("f", "user.k", "a", XATTR_REPLACE), SetXattr("f", "user.k", "a", XATTR_CREATE), SetXattr("f", "user.k", "b", XATTR_CREATE), SetXattr("f", "user.k", "c", XATTR_REPLACE), GetXattr("f", "user.k")}},
-      {"XattrSizes", {Create("f"), SetXattr("f", "user.k", "12345"), GetXattr("f", "user.k", 4), GetXattr("f", "user.k", 5), SetXattr("f", "user.empty", ""), GetXattr("f", "user.empty", 10)}},
-      {"XattrOfDirectories", {Mkdir("d"), SetXattr("d", "user.k", "v"), GetXattr("d", "user.k"), ListXattr("d"), RemoveXattr("d", "user.none")}},
+      {"XattrSetAndGet",
+       {Create("f"), SetXattr("f", "user.k", "value"), GetXattr("f", "user.k"), ListXattr("f"),
+        RemoveXattr("f", "user.k"), GetXattr("f", "user.k"), ListXattr("f")}},
+      {"XattrFlags",
+       {Create("f"), SetXattr("f", "user.k", "a", XATTR_REPLACE),
+        SetXattr("f", "user.k", "a", XATTR_CREATE), SetXattr("f", "user.k", "b", XATTR_CREATE),
+        SetXattr("f", "user.k", "c", XATTR_REPLACE), GetXattr("f", "user.k")}},
+      {"XattrSizes",
+       {Create("f"), SetXattr("f", "user.k", "12345"), GetXattr("f", "user.k", 4),
+        GetXattr("f", "user.k", 5), SetXattr("f", "user.empty", ""),
+        GetXattr("f", "user.empty", 10)}},
+      {"XattrOfDirectories",
+       {Mkdir("d"), SetXattr("d", "user.k", "v"), GetXattr("d", "user.k"), ListXattr("d"),
+        RemoveXattr("d", "user.none")}},
   };
   return *scripts;
 }
@@ -185,7 +254,8 @@ std::vector<Op> RandomOps(uint32_t seed, size_t count) {
       case 12: {
         const std::string from = path();
         const std::string to = path();
-        // Onto itself is success without looking, also of what is not there: the one rule that is not the host's.
+        // Onto itself is success without looking, also of what is not there: the one rule that is
+        // not the host's.
         if (from != to) ops.push_back(Rename(from, to, pick(4) == 0 ? RENAME_EXCHANGE : 0));
         break;
       }
@@ -199,7 +269,8 @@ std::vector<Op> RandomOps(uint32_t seed, size_t count) {
         ops.push_back(Stat(path()));
         break;
       case 16:
-        ops.push_back(Chown(path(), static_cast<uint32_t>(pick(5)), static_cast<uint32_t>(pick(5))));
+        ops.push_back(
+            Chown(path(), static_cast<uint32_t>(pick(5)), static_cast<uint32_t>(pick(5))));
         break;
       case 17:
         ops.push_back(StatSlot(slot()));

@@ -1,5 +1,6 @@
-// Operation scripts: the same operations, once through a LISAFS client and once by plain system calls in a plain
-// folder. Each operation gives an errno and what was seen; the kernel is the judge of both.
+// Operation scripts: the same operations, once through a LISAFS client and once by plain system
+// calls in a plain folder. Each operation gives an errno and what was seen; the kernel is the judge
+// of both.
 //
 // Paths are relative; no symlink in them is followed by either side. Slots hold open files.
 // Threads: none.
@@ -59,7 +60,9 @@ struct Op {
 };
 
 // The vocabulary that scripts are written in.
-inline Op Mkdir(std::string path, uint64_t mode = 0755) { return {.kind = OpKind::kMkdir, .path = path, .number = mode}; }
+inline Op Mkdir(std::string path, uint64_t mode = 0755) {
+  return {.kind = OpKind::kMkdir, .path = path, .number = mode};
+}
 inline Op Create(std::string path, int slot = 0, uint64_t mode = 0644) {
   return {.kind = OpKind::kCreate, .path = path, .number = mode, .slot = slot};
 }
@@ -86,11 +89,15 @@ inline Op Symlink(std::string path, std::string target) {
   return {.kind = OpKind::kSymlink, .path = path, .other = target};
 }
 inline Op ReadLink(std::string path) { return {.kind = OpKind::kReadLink, .path = path}; }
-inline Op Link(std::string from, std::string to) { return {.kind = OpKind::kLink, .path = from, .other = to}; }
+inline Op Link(std::string from, std::string to) {
+  return {.kind = OpKind::kLink, .path = from, .other = to};
+}
 inline Op Mknod(std::string path, uint64_t mode = 0644) {
   return {.kind = OpKind::kMknod, .path = path, .number = mode};
 }
-inline Op Chmod(std::string path, uint64_t mode) { return {.kind = OpKind::kChmod, .path = path, .number = mode}; }
+inline Op Chmod(std::string path, uint64_t mode) {
+  return {.kind = OpKind::kChmod, .path = path, .number = mode};
+}
 inline Op Chown(std::string path, uint32_t uid, uint32_t gid) {
   return {.kind = OpKind::kChown, .path = path, .number = uid, .length = gid};
 }

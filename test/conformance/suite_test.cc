@@ -1,7 +1,7 @@
-// The 14 cases that gVisor's own test suite runs against any server, over the socket and over a channel, each on
-// a fresh directory of one read-write connection. Files are made with mode 0777 for the caller's own ids and
-// opened O_RDWR. After each case the client has closed everything, and the server must hold nothing more.
-// Source: spec/lisafs.md s.11.1.
+// The 14 cases that gVisor's own test suite runs against any server, over the socket and over a
+// channel, each on a fresh directory of one read-write connection. Files are made with mode 0777
+// for the caller's own ids and opened O_RDWR. After each case the client has closed everything, and
+// the server must hold nothing more. Source: spec/lisafs.md s.11.1.
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -44,8 +44,8 @@ class Suite : public OverEachWay {
   void TearDown() override {
     Must(session_->Close(held_));
     Must(session_->Close({session_.root()}));
-    // Objects go when the client closes them, not only when the connection ends: but for the cache of names, only
-    // the root is left.
+    // Objects go when the client closes them, not only when the connection ends: but for the cache
+    // of names, only the root is left.
     server_.filesystem().dentries().Purge();
     EXPECT_EQ(server_.filesystem().dentries().size(), 1u);
     EXPECT_EQ(server_.filesystem().open_fds(), 1u);
@@ -101,7 +101,8 @@ TEST_P(Suite, RegularFileIO) {
   const auto read_from = [&](size_t offset) {
     std::string text;
     while (offset + text.size() < data.size()) {
-      text += session_.Read(file.fd, std::min<size_t>(data.size() - offset - text.size(), kMaxReadBytes),
+      text += session_.Read(file.fd,
+                            std::min<size_t>(data.size() - offset - text.size(), kMaxReadBytes),
                             offset + text.size());
     }
     return text;
@@ -241,7 +242,8 @@ TEST_P(Suite, Mknod) {
 }
 
 TEST_P(Suite, Uds) {
-  const BindResult bound = Must(calls().BindAt(root(), "sock", SOCK_STREAM, S_IFSOCK | 0777, Self()));
+  const BindResult bound =
+      Must(calls().BindAt(root(), "sock", SOCK_STREAM, S_IFSOCK | 0777, Self()));
   ExpectOwned(bound.child.stat, S_IFSOCK);
   ExpectOwned(Must(calls().FStat(bound.child.control_fd)), S_IFSOCK);
   Must(calls().Close({bound.fd}));

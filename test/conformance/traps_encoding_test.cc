@@ -1,5 +1,5 @@
-// The traps of spec/lisafs.md s.12 that lie in the encoding, one test each under its number there: what the server
-// writes and reads, byte for byte. Bytes of all messages are in //test/golden.
+// The traps of spec/lisafs.md s.12 that lie in the encoding, one test each under its number there:
+// what the server writes and reads, byte for byte. Bytes of all messages are in //test/golden.
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -71,14 +71,25 @@ T At(const std::string& payload, size_t offset) {
 
 TEST_F(EncodingTraps, T15_NothingIsAligned) {
   // PWrite's head has 20 bytes, OpenCreateAt's 28, UnlinkAt's 12.
-  const RawReply created = Must(session_->Raw(
-      MessageId::kOpenCreateAt,
-      Bytes().Add(root()).Add(kNoId).Add(kNoId).Add(uint16_t{0644}).Add(uint16_t{0}).Add(0u).Add(2u).String("f")));
+  const RawReply created = Must(session_->Raw(MessageId::kOpenCreateAt, Bytes()
+                                                                            .Add(root())
+                                                                            .Add(kNoId)
+                                                                            .Add(kNoId)
+                                                                            .Add(uint16_t{0644})
+                                                                            .Add(uint16_t{0})
+                                                                            .Add(0u)
+                                                                            .Add(2u)
+                                                                            .String("f")));
   ASSERT_EQ(created.error(), 0);
   const FdId open = At<FdId>(created.payload, 152);
-  EXPECT_EQ(Must(session_->Raw(MessageId::kPWrite, Bytes().Add(uint64_t{0}).Add(open).Add(5u).Raw("hello"))).error(), 0);
+  EXPECT_EQ(Must(session_->Raw(MessageId::kPWrite,
+                               Bytes().Add(uint64_t{0}).Add(open).Add(5u).Raw("hello")))
+                .error(),
+            0);
   EXPECT_EQ(tree_.Read("f"), "hello");
-  EXPECT_EQ(Must(session_->Raw(MessageId::kUnlinkAt, Bytes().Add(root()).Add(0u).String("f"))).error(), 0);
+  EXPECT_EQ(
+      Must(session_->Raw(MessageId::kUnlinkAt, Bytes().Add(root()).Add(0u).String("f"))).error(),
+      0);
   EXPECT_FALSE(tree_.Exists("f"));
 }
 
@@ -87,7 +98,8 @@ TEST_F(EncodingTraps, T16_MinorBeforeMajorInDirents) {
   const Statx stat = Must(session_->FStat(session_.Walk("f").control_fd));
   const FdId open = session_.Open(root(), 0);
   const std::string payload =
-      Must(session_->Raw(MessageId::kGetdents64, Bytes().Add(open).Add(int32_t{-65536}).Add(0u))).payload;
+      Must(session_->Raw(MessageId::kGetdents64, Bytes().Add(open).Add(int32_t{-65536}).Add(0u)))
+          .payload;
   ASSERT_EQ(At<uint16_t>(payload, 0), 1);
   EXPECT_EQ(At<uint64_t>(payload, 2), stat.ino);
   EXPECT_EQ(At<uint32_t>(payload, 10), stat.dev_minor);
@@ -113,20 +125,25 @@ TEST_F(EncodingTraps, T19_RenameAt2FlagsComeAfterTheStrings) {
         .error();
   };
   EXPECT_EQ(rename(1), EEXIST);
-  EXPECT_EQ(Must(session_->Raw(MessageId::kRenameAt2, Bytes().Add(root()).Add(root()).String("a").String("b"))).error(),
+  EXPECT_EQ(Must(session_->Raw(MessageId::kRenameAt2,
+                               Bytes().Add(root()).Add(root()).String("a").String("b")))
+                .error(),
             EIO)
       << "without flags";
   EXPECT_EQ(rename(0), 0);
 }
 
 TEST_F(EncodingTraps, T20_SymlinkSendsTheNameFirstAndLinkTheDirectory) {
-  EXPECT_EQ(Must(session_->Raw(MessageId::kSymlinkAt,
-                               Bytes().Add(root()).Add(kNoId).Add(kNoId).String("name").String("target")))
-                .error(),
-            0);
+  EXPECT_EQ(
+      Must(session_->Raw(MessageId::kSymlinkAt,
+                         Bytes().Add(root()).Add(kNoId).Add(kNoId).String("name").String("target")))
+          .error(),
+      0);
   EXPECT_TRUE(tree_.Exists("name"));
   const FdId target = session_.Create("f", "").control_fd;
-  EXPECT_EQ(Must(session_->Raw(MessageId::kLinkAt, Bytes().Add(root()).Add(target).String("hard"))).error(), 0);
+  EXPECT_EQ(Must(session_->Raw(MessageId::kLinkAt, Bytes().Add(root()).Add(target).String("hard")))
+                .error(),
+            0);
   EXPECT_TRUE(tree_.Exists("hard"));
 }
 
@@ -140,8 +157,8 @@ TEST_F(EncodingTraps, T21_OffsetComesBeforeTheId) {
 
 TEST_F(EncodingTraps, T22_WalkStatusIsOneByteThenAnUnalignedCount) {
   session_.Mkdir("d");
-  const RawReply reply =
-      Must(session_->Raw(MessageId::kWalk, Bytes().Add(root()).Add(uint16_t{2}).String("d").String("missing")));
+  const RawReply reply = Must(session_->Raw(
+      MessageId::kWalk, Bytes().Add(root()).Add(uint16_t{2}).String("d").String("missing")));
   ASSERT_EQ(reply.payload.size(), 3 + 152u);
   EXPECT_EQ(At<uint8_t>(reply.payload, 0), 1);
   EXPECT_EQ(At<uint16_t>(reply.payload, 1), 1);

@@ -1,5 +1,5 @@
-// The traps of spec/lisafs.md s.12 that lie in the semantics, one test each under its number there, over the socket
-// and over a channel.
+// The traps of spec/lisafs.md s.12 that lie in the semantics, one test each under its number there,
+// over the socket and over a channel.
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -52,7 +52,8 @@ class SemanticsTraps : public OverEachWay {
   Calls& calls() { return session_.calls(); }
   FdId root() { return session_.root(); }
   SetStatReq Set(FdId fd, uint32_t mask) {
-    return {.fd = fd, .mask = mask, .mode = 0, .uid = 0, .gid = 0, .size = 0, .atime = {}, .mtime = {}};
+    return {
+        .fd = fd, .mask = mask, .mode = 0, .uid = 0, .gid = 0, .size = 0, .atime = {}, .mtime = {}};
   }
 
   TempTree tree_;
@@ -72,15 +73,18 @@ TEST_P(SemanticsTraps, T25_MissingIsAStatusAndAnErrorLeavesNoIds) {
   session_.Mkdir("d");
   session_.Create("d/f", "");
   Inode inodes[3];
-  EXPECT_EQ(Must(calls().Walk(root(), {"d", "missing"}, inodes)).status, WalkStatus::kComponentDoesNotExist);
+  EXPECT_EQ(Must(calls().Walk(root(), {"d", "missing"}, inodes)).status,
+            WalkStatus::kComponentDoesNotExist);
   Statx stats[3];
   EXPECT_EQ(Must(calls().WalkStat(root(), {"d", "missing"}, stats)), 1u);
   session_.Walk("d/f");
   const size_t before = CountOpenFds();
   const FdId last = session_.Walk("d").control_fd;
-  for (int i = 0; i < 100; ++i) EXPECT_EQ(ErrorOf(calls().Walk(root(), {"d", "f", "x"}, inodes)), ENOTDIR);
+  for (int i = 0; i < 100; ++i)
+    EXPECT_EQ(ErrorOf(calls().Walk(root(), {"d", "f", "x"}, inodes)), ENOTDIR);
   // What those walks made, had they kept it, would have the numbers after this.
-  for (uint64_t id = static_cast<uint64_t>(last) + 1; id < static_cast<uint64_t>(last) + 300; ++id) {
+  for (uint64_t id = static_cast<uint64_t>(last) + 1; id < static_cast<uint64_t>(last) + 300;
+       ++id) {
     EXPECT_EQ(ErrorOf(calls().FStat(FdId{id})), EBADF);
   }
   EXPECT_EQ(CountOpenFds(), before);
@@ -101,7 +105,8 @@ TEST_P(SemanticsTraps, T26_SymlinkThatIsLastIsSuccess) {
 
 TEST_P(SemanticsTraps, T27_NamesAreCheckedOneByOneInWalkAndAllBeforeInWalkStat) {
   Inode inodes[2];
-  EXPECT_EQ(Must(calls().Walk(root(), {"missing", ".."}, inodes)).status, WalkStatus::kComponentDoesNotExist);
+  EXPECT_EQ(Must(calls().Walk(root(), {"missing", ".."}, inodes)).status,
+            WalkStatus::kComponentDoesNotExist);
   Statx stats[2];
   EXPECT_EQ(ErrorOf(calls().WalkStat(root(), {"missing", ".."}, stats)), EINVAL);
 }
@@ -135,7 +140,8 @@ TEST_P(SemanticsTraps, T30_DeletedIsOfTheNodeNotOfTheLinkCount) {
   Must(calls().LinkAt(root(), file.control_fd, "b"));
   Must(calls().UnlinkAt(root(), "a", 0));
   EXPECT_EQ(Must(calls().FStat(file.control_fd)).nlink, 1u);
-  EXPECT_EQ(ErrorOf(calls().LinkAt(root(), file.control_fd, "c")), EINVAL) << "by its place, it is gone";
+  EXPECT_EQ(ErrorOf(calls().LinkAt(root(), file.control_fd, "c")), EINVAL)
+      << "by its place, it is gone";
   Session other(server_, GetParam());
   EXPECT_EQ(ErrorOf(other.TryWalk("b")), 0);
 }
@@ -153,25 +159,30 @@ TEST_P(SemanticsTraps, T32_RenameOntoItselfIsSuccessWithoutLooking) {
   EXPECT_EQ(ErrorOf(calls().RenameAt2(root(), "missing", root(), "missing", 1)), 0);
   const Inode again = session_.Mkdir("d");
   const FdId other_id = session_.Walk("d").control_fd;
-  EXPECT_EQ(ErrorOf(calls().RenameAt(again.control_fd, "x", other_id, "x")), 0) << "one directory, two ids";
+  EXPECT_EQ(ErrorOf(calls().RenameAt(again.control_fd, "x", other_id, "x")), 0)
+      << "one directory, two ids";
 }
 
 TEST_P(SemanticsTraps, T33_SpecialFilesAreRefusedWithEperm) {
   for (const uint32_t type : {S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK}) {
-    EXPECT_EQ(ErrorOf(calls().MknodAt(root(), "n", static_cast<uint16_t>(type | 0644), kNobody, 1, 1)), EPERM);
+    EXPECT_EQ(
+        ErrorOf(calls().MknodAt(root(), "n", static_cast<uint16_t>(type | 0644), kNobody, 1, 1)),
+        EPERM);
   }
   EXPECT_EQ(ErrorOf(calls().MknodAt(root(), "whiteout", S_IFCHR | 0644, kNobody, 0, 0)), 0);
   EXPECT_EQ(tree_.Stat("whiteout").st_rdev, 0u);
   TestServer strict(tree_);
   Session session(strict, GetParam());
-  EXPECT_EQ(ErrorOf(session->BindAt(session.root(), "s", SOCK_STREAM, S_IFSOCK | 0755, kNobody)), EPERM);
+  EXPECT_EQ(ErrorOf(session->BindAt(session.root(), "s", SOCK_STREAM, S_IFSOCK | 0755, kNobody)),
+            EPERM);
 }
 
 TEST_P(SemanticsTraps, T34_SecurityCapabilityIsEnodataOrEopnotsupp) {
   session_.Create("f", "");
   ASSERT_EQ(chmod(tree_.At("f").c_str(), 0), 0) << "also of what may not be read";
   for (const char* const name : {"f"}) {
-    const int error = ErrorOf(calls().FGetXattr(session_.Walk(name).control_fd, "security.capability", 24));
+    const int error =
+        ErrorOf(calls().FGetXattr(session_.Walk(name).control_fd, "security.capability", 24));
     EXPECT_TRUE(error == ENODATA || error == EOPNOTSUPP) << error;
   }
 }
@@ -190,7 +201,8 @@ TEST_P(SemanticsTraps, T36_ListingRewindsEndsAndHasNoDots) {
   for (int i = 0; i < 5; ++i) session_.Create(absl::StrCat("file", i), "");
   const FdId open = session_.Open(root(), 0);
   EXPECT_EQ(Must(calls().Getdents64(open, 40)).size(), 1u);
-  for (const int32_t count : {0, 1, 23, -1}) EXPECT_EQ(Must(calls().Getdents64(open, count)).size(), 0u) << count;
+  for (const int32_t count : {0, 1, 23, -1})
+    EXPECT_EQ(Must(calls().Getdents64(open, count)).size(), 0u) << count;
   EXPECT_EQ(Must(calls().Getdents64(open, -65536)).size(), 5u);
   EXPECT_EQ(Must(calls().Getdents64(open, 65536)).size(), 0u);
   EXPECT_EQ(Must(calls().Getdents64(open, INT32_MIN)).size(), 5u);
@@ -200,7 +212,8 @@ TEST_P(SemanticsTraps, T36_ListingRewindsEndsAndHasNoDots) {
   }
   const OpenResult again = Must(calls().OpenAt(root(), 0));
   EXPECT_FALSE(again.host_fd.valid()) << "whoever has the descriptor has its position";
-  EXPECT_EQ(Must(calls().Getdents64(again.fd, 65536)).size(), 5u) << "each open has its own position";
+  EXPECT_EQ(Must(calls().Getdents64(again.fd, 65536)).size(), 5u)
+      << "each open has its own position";
 }
 
 TEST_P(SemanticsTraps, T37_ReopenIsByDescriptor) {
@@ -308,7 +321,8 @@ TEST_P(SemanticsTraps, T47_AcceptGivesNoAddressAndDoesNotWait) {
   EXPECT_EQ(ErrorOf(calls().Accept(bound.fd)), EAGAIN);
   const UniqueFd peer = Must(calls().Connect(bound.child.control_fd, SOCK_STREAM));
   const StatReq request = {.fd = bound.fd};
-  const RawReply accepted = Must(calls().Raw(MessageId::kAccept, std::as_bytes(std::span(&request, 1))));
+  const RawReply accepted =
+      Must(calls().Raw(MessageId::kAccept, std::as_bytes(std::span(&request, 1))));
   EXPECT_EQ(accepted.payload, std::string("\0\0", 2));
   ASSERT_EQ(accepted.fds.size(), 1u);
   ASSERT_EQ(write(accepted.fds[0].get(), "hi", 2), 2);

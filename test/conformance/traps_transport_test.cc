@@ -46,15 +46,19 @@ class TransportTraps : public testing::Test {
  protected:
   TransportTraps() : server_(tree_, Permissive()), session_(server_, Via::kSocket) {}
   FdId root() { return session_.root(); }
-  ChannelWay& OpenChannel() { return session_.client().channel_way(Must(session_.client().OpenChannel())); }
+  ChannelWay& OpenChannel() {
+    return session_.client().channel_way(Must(session_.client().OpenChannel()));
+  }
 
   TempTree tree_;
   TestServer server_;
   Session session_;
 };
 
-// Receives with room for descriptors, as a sentry does: how many bytes and how many descriptors came.
-std::pair<ssize_t, size_t> ReceiveWithRoom(int socket, void* to, size_t size, std::vector<UniqueFd>& fds) {
+// Receives with room for descriptors, as a sentry does: how many bytes and how many descriptors
+// came.
+std::pair<ssize_t, size_t> ReceiveWithRoom(int socket, void* to, size_t size,
+                                           std::vector<UniqueFd>& fds) {
   alignas(struct cmsghdr) char control[256];
   struct iovec part = {.iov_base = to, .iov_len = size};
   struct msghdr message = {};
@@ -64,7 +68,8 @@ std::pair<ssize_t, size_t> ReceiveWithRoom(int socket, void* to, size_t size, st
   message.msg_controllen = sizeof(control);
   const ssize_t got = recvmsg(socket, &message, 0);
   size_t count = 0;
-  for (struct cmsghdr* record = CMSG_FIRSTHDR(&message); record != nullptr; record = CMSG_NXTHDR(&message, record)) {
+  for (struct cmsghdr* record = CMSG_FIRSTHDR(&message); record != nullptr;
+       record = CMSG_NXTHDR(&message, record)) {
     for (size_t i = 0; i < (record->cmsg_len - CMSG_LEN(0)) / sizeof(int); ++i, ++count) {
       int fd;
       std::memcpy(&fd, CMSG_DATA(record) + i * sizeof(int), sizeof(fd));
@@ -107,7 +112,8 @@ TEST_F(TransportTraps, T02_OverAChannelDescriptorsComeBeforeTheDatagram) {
 }
 
 TEST_F(TransportTraps, T03_FutexIsSharedNotPrivate) {
-  // The client library waits on the shared kind; a server that woke the private kind would leave it asleep.
+  // The client library waits on the shared kind; a server that woke the private kind would leave it
+  // asleep.
   session_.client().channel_way(Must(session_.client().OpenChannel()));
   for (int i = 0; i < 20; ++i) {
     absl::SleepFor(absl::Milliseconds(2));  // until both sides sleep
@@ -129,7 +135,8 @@ TEST_F(TransportTraps, T05_WindowLengthCountsItsHeaderAndTheFramesDoesNot) {
   const int socket = session_.client().socket_way().fd().get();
   SendFrame(socket, MessageId::kFStat, StatReq{.fd = root()});
   SocketHeader header;
-  ASSERT_EQ(recv(socket, &header, sizeof(header), MSG_WAITALL), static_cast<ssize_t>(sizeof(header)));
+  ASSERT_EQ(recv(socket, &header, sizeof(header), MSG_WAITALL),
+            static_cast<ssize_t>(sizeof(header)));
   EXPECT_EQ(header.payload_len, sizeof(Statx));
   Statx stat;
   ASSERT_EQ(recv(socket, &stat, sizeof(stat), MSG_WAITALL), static_cast<ssize_t>(sizeof(stat)));
@@ -154,8 +161,9 @@ TEST_F(TransportTraps, T07_ChannelRequestsOverAChannelSeveralAtOnce) {
 }
 
 TEST_F(TransportTraps, T08_LengthIsReadOnce) {
-  // The length grows and shrinks while the server looks: whatever it took is used for the whole request, so the
-  // answer is that to one of the two requests, or the end of the channel, never something read beyond.
+  // The length grows and shrinks while the server looks: whatever it took is used for the whole
+  // request, so the answer is that to one of the two requests, or the end of the channel, never
+  // something read beyond.
   ChannelWay& way = OpenChannel();
   std::atomic<bool> done{false};
   std::thread flipper([&] {
@@ -182,7 +190,8 @@ TEST_F(TransportTraps, T08_LengthIsReadOnce) {
 TEST_F(TransportTraps, T09_MemoryCannotBeShrunk) {
   const ChannelGrant grant = Must(session_->RequestChannel());
   EXPECT_EQ(ftruncate(grant.memory.get(), 4096), -1);
-  EXPECT_EQ(fcntl(grant.memory.get(), F_ADD_SEALS, F_SEAL_WRITE), -1) << "nor sealed further, under our mapping";
+  EXPECT_EQ(fcntl(grant.memory.get(), F_ADD_SEALS, F_SEAL_WRITE), -1)
+      << "nor sealed further, under our mapping";
 }
 
 TEST_F(TransportTraps, T10_WindowIsWholeWhenItIsAnnounced) {
@@ -197,12 +206,15 @@ TEST_F(TransportTraps, T10_WindowIsWholeWhenItIsAnnounced) {
 }
 
 TEST_F(TransportTraps, T11_TooLongAPayloadIsReadBeforeItIsRefused) {
-  for (const size_t size : {size_t{kMaxMessageSize} + 1, size_t{kMaxMessageSize} + 4096, size_t{8} << 20}) {
-    const SocketHeader header = {.payload_len = static_cast<uint32_t>(size), .message = MessageId::kFStat, .pad = 0};
+  for (const size_t size :
+       {size_t{kMaxMessageSize} + 1, size_t{kMaxMessageSize} + 4096, size_t{8} << 20}) {
+    const SocketHeader header = {
+        .payload_len = static_cast<uint32_t>(size), .message = MessageId::kFStat, .pad = 0};
     std::vector<std::byte> frame(sizeof(header) + size);
     std::memcpy(frame.data(), &header, sizeof(header));
     Must(session_.client().socket_way().SendBytes(frame));
-    const Reply reply = Must(session_.client().socket_way().ReceiveReply({.id = MessageId::kFStat}));
+    const Reply reply =
+        Must(session_.client().socket_way().ReceiveReply({.id = MessageId::kFStat}));
     EXPECT_EQ(reply.id, MessageId::kError);
     ASSERT_EQ(reply.payload.size(), sizeof(ErrorResp));
     EXPECT_EQ(std::to_integer<int>(reply.payload[0]), EIO);
@@ -213,7 +225,8 @@ TEST_F(TransportTraps, T11_TooLongAPayloadIsReadBeforeItIsRefused) {
 TEST_F(TransportTraps, T12_LargeRepliesInPiecesAndAClientThatIsGone) {
   tree_.Write("big", std::string(kMaxReadBytes, 'x'));
   const FdId open = session_.Open(session_.Walk("big").control_fd, 0);
-  EXPECT_EQ(session_.Read(open, kMaxReadBytes).size(), kMaxReadBytes) << "more than a socket holds at once";
+  EXPECT_EQ(session_.Read(open, kMaxReadBytes).size(), kMaxReadBytes)
+      << "more than a socket holds at once";
   // Asks for as much and closes without reading: the server must not die by SIGPIPE.
   {
     Session rude(server_, Via::kSocket);
@@ -230,10 +243,11 @@ TEST_F(TransportTraps, T13_DonatedFifosAndSocketsDoNotBlock) {
   tree_.Fifo("pipe");
   const OpenResult pipe = Must(session_->OpenAt(session_.Walk("pipe").control_fd, 2));
   EXPECT_TRUE((fcntl(pipe.host_fd.get(), F_GETFL) & O_NONBLOCK) != 0);
-  const BindResult bound =
-      Must(session_->BindAt(root(), "s", SOCK_STREAM, S_IFSOCK | 0755, {.uid = kNoId, .gid = kNoId}));
+  const BindResult bound = Must(
+      session_->BindAt(root(), "s", SOCK_STREAM, S_IFSOCK | 0755, {.uid = kNoId, .gid = kNoId}));
   EXPECT_TRUE((fcntl(bound.socket.get(), F_GETFL) & O_NONBLOCK) != 0);
-  // The client shares the socket's description and may make it blocking: Accept must still not wait.
+  // The client shares the socket's description and may make it blocking: Accept must still not
+  // wait.
   Must(session_->Listen(bound.fd, 1));
   ASSERT_EQ(fcntl(bound.socket.get(), F_SETFL, 0), 0);
   std::thread rescuer([&] {  // a server that waits is freed after two seconds, and the test fails

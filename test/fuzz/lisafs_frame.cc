@@ -1,5 +1,5 @@
-// Fuzzes the framing of the main socket: whatever a client sends before it hangs up, each whole frame gets one
-// reply, in step, and what is left over gets none. Input: the client's bytes.
+// Fuzzes the framing of the main socket: whatever a client sends before it hangs up, each whole
+// frame gets one reply, in step, and what is left over gets none. Input: the client's bytes.
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -63,7 +63,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     CHECK(header.message == lisafs::MessageId::kError);
     lisafs::ErrorResp error;
     CHECK_EQ(header.payload_len, sizeof(error));
-    CHECK_EQ(recv(client.get(), &error, sizeof(error), MSG_WAITALL), static_cast<ssize_t>(sizeof(error)));
+    CHECK_EQ(recv(client.get(), &error, sizeof(error), MSG_WAITALL),
+             static_cast<ssize_t>(sizeof(error)));
     CHECK(error.errno_value == EOPNOTSUPP || error.errno_value == EIO);
     ++replies;
   }

@@ -1,5 +1,5 @@
-// Fuzzes every decoder of lisafs/wire: what decodes must encode back to something that decodes to the same values,
-// and no longer than it came. Input: a message's number, a direction, a payload.
+// Fuzzes every decoder of lisafs/wire: what decodes must encode back to something that decodes to
+// the same values, and no longer than it came. Input: a message's number, a direction, a payload.
 
 #include <cstddef>
 #include <cstdint>

@@ -1,5 +1,6 @@
-// Fuzzes a connection on a real tree, request by request: no request may end the process, reach what is beside the
-// tree, or get a reply that is not its own. Input: frames as a client sends them; a channel is not asked for.
+// Fuzzes a connection on a real tree, request by request: no request may end the process, reach
+// what is beside the tree, or get a reply that is not its own. Input: frames as a client sends
+// them; a channel is not asked for.
 
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -40,7 +41,8 @@ class World {
     Refill();
     auto proc_fds = gofer::sys::OpenProcSelfFd();
     CHECK(proc_fds.ok());
-    auto filesystem = gofer::fs::Filesystem::Create(tree_.OpenPath("served"), *std::move(proc_fds), {});
+    auto filesystem =
+        gofer::fs::Filesystem::Create(tree_.OpenPath("served"), *std::move(proc_fds), {});
     CHECK(filesystem.ok()) << filesystem.status();
     filesystem_ = *std::move(filesystem);
     beside_ = Beside();
@@ -74,8 +76,9 @@ class World {
   std::map<std::string, std::string> Beside() const {
     const struct stat dir = tree_.Stat("beside");
     const struct stat file = tree_.Stat("beside/secret");
-    return {{"dir", std::to_string(dir.st_ctim.tv_sec) + "." + std::to_string(dir.st_ctim.tv_nsec)},
-            {"file", std::to_string(file.st_ctim.tv_sec) + "." + std::to_string(file.st_ctim.tv_nsec)}};
+    return {
+        {"dir", std::to_string(dir.st_ctim.tv_sec) + "." + std::to_string(dir.st_ctim.tv_nsec)},
+        {"file", std::to_string(file.st_ctim.tv_sec) + "." + std::to_string(file.st_ctim.tv_nsec)}};
   }
 
   const TempTree tree_;
@@ -115,7 +118,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       size -= payload_size;
       if (header.message == lisafs::MessageId::kChannel) continue;
       const size_t private_size = lisafs::PrivateSize(header.message, whole.size());
-      lisafs::Call call(header.message, whole.first(private_size), whole.subspan(private_size), *reply);
+      lisafs::Call call(header.message, whole.first(private_size), whole.subspan(private_size),
+                        *reply);
       connection.Handle(call);
       CHECK(call.reply_id() == header.message || call.reply_id() == lisafs::MessageId::kError);
       CHECK(call.body.ok());

@@ -1,6 +1,6 @@
-// Fuzzes the rules for names against the kernel: a name that we accept is, for openat2, a direct child of its
-// directory and nothing else; one that we refuse is one that the kernel refuses too, or that means another place.
-// Input: a name.
+// Fuzzes the rules for names against the kernel: a name that we accept is, for openat2, a direct
+// child of its directory and nothing else; one that we refuse is one that the kernel refuses too,
+// or that means another place. Input: a name.
 
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -79,7 +79,8 @@ void CheckRefused(const Place& place, absl::string_view bytes, int error) {
   }
   CHECK_EQ(error, EINVAL);
   const bool is_here_or_up = name.empty() || name == "." || name == "..";
-  CHECK(is_here_or_up || name.find('/') != std::string::npos) << "refused without a reason: " << name;
+  CHECK(is_here_or_up || name.find('/') != std::string::npos)
+      << "refused without a reason: " << name;
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
-// Fuzzes a channel's window: a client that writes anything into it, states and lengths included, at any moment. A
-// turn that is properly passed comes back or the channel ends; and the channel always ends when it is told to.
+// Fuzzes a channel's window: a client that writes anything into it, states and lengths included, at
+// any moment. A turn that is properly passed comes back or the channel ends; and the channel always
+// ends when it is told to.
 // Input: a script of steps, a kind and three operands each.
 
 #include <time.h>
@@ -44,7 +45,9 @@ double Now() {
 
 class HostileClient {
  public:
-  explicit HostileClient(std::span<std::byte> window) : window_(window) {}
+  // `ended` is set when the server serves no more; then nobody answers, whatever is written.
+  HostileClient(std::span<std::byte> window, const std::atomic<bool>& ended)
+      : window_(window), ended_(ended) {}
 
   void Step(uint8_t kind, uint8_t a, uint8_t b, uint8_t c) {
     const uint32_t value = a | b << 8 | c << 16;
@@ -76,7 +79,8 @@ class HostileClient {
     return *reinterpret_cast<std::atomic<uint32_t>*>(window_.data() + offset);
   }
   void Store(size_t offset, uint8_t byte) {
-    reinterpret_cast<std::atomic<uint8_t>*>(window_.data() + offset)->store(byte, std::memory_order_relaxed);
+    reinterpret_cast<std::atomic<uint8_t>*>(window_.data() + offset)
+        ->store(byte, std::memory_order_relaxed);
   }
   void Hello() {
     Store(16, '{');
@@ -90,13 +94,14 @@ class HostileClient {
     if (!Word(0).compare_exchange_strong(expected, kServerTurn, std::memory_order_release)) return;
     gofer::sys::FutexWake(Word(0), 1);
     const double start = Now();
-    while (Word(0).load(std::memory_order_acquire) == kServerTurn) {
+    while (Word(0).load(std::memory_order_acquire) == kServerTurn && !ended_) {
       CHECK_LT(Now() - start, kPatience_s) << "the turn does not come back";
       std::this_thread::yield();
     }
   }
 
   const std::span<std::byte> window_;
+  const std::atomic<bool>& ended_;
 };
 
 }  // namespace
@@ -114,8 +119,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   auto channel = lisafs::Channel::Create(gofer::BorrowedFd(memory), 0, client_socket);
   CHECK(channel.ok());
   Echo handler;
-  std::thread server([&] { (*channel)->Serve(handler); });
-  HostileClient client(map->bytes());
+  std::atomic<bool> ended{false};
+  std::thread server([&] {
+    (*channel)->Serve(handler);
+    ended = true;
+  });
+  HostileClient client(map->bytes(), ended);
   for (size_t step = 0; step < kMaxSteps && size >= 4; ++step, data += 4, size -= 4) {
     client.Step(data[0], data[1], data[2], data[3]);
   }

@@ -47,7 +47,8 @@ TEST(ChannelExchange, IsReproducedWindowByWindow) {
     EXPECT_EQ((*channel)->state().load(), step.state_after);
     EXPECT_EQ((*channel)->data_len().load(), step.data_len);
     const Bytes got(window.begin(), window.begin() + static_cast<ptrdiff_t>(step.bytes.size()));
-    // A second Mount makes another id for the root, as recorded; the rest of its reply is truncated.
+    // A second Mount makes another id for the root, as recorded; the rest of its reply is
+    // truncated.
     EXPECT_EQ(ToHex(got), ToHex(step.bytes));
     size_t donated = 0;
     while (gofer::sys::ReceiveFd((*channel)->fd_socket()).ok()) ++donated;

@@ -13,7 +13,8 @@
 namespace lisafs::golden {
 namespace {
 
-// A line, taken word by word; Rest is what was not taken yet. Never a temporary: it views its own text.
+// A line, taken word by word; Rest is what was not taken yet. Never a temporary: it views its own
+// text.
 class Line {
  public:
   explicit Line(std::string text) : text_(std::move(text)), rest_(text_) {}
@@ -31,7 +32,8 @@ class Line {
   absl::string_view rest_;
 };
 
-void ForEachLine(absl::string_view file, const std::function<void(const std::string& kind, Line& line)>& visit) {
+void ForEachLine(absl::string_view file,
+                 const std::function<void(const std::string& kind, Line& line)>& visit) {
   // Not relative to the working directory, which a server in this process may change.
   const char* const runfiles = getenv("TEST_SRCDIR");
   const char* const workspace = getenv("TEST_WORKSPACE");
@@ -78,7 +80,8 @@ std::vector<Vector> ReadVectorFile(absl::string_view file, absl::string_view sta
       vector.name = line.Rest();
       vectors.push_back(vector);
     } else if (kind == "field") {
-      const std::pair<std::string, std::string> field = absl::StrSplit(line.Rest(), absl::MaxSplits('=', 1));
+      const std::pair<std::string, std::string> field =
+          absl::StrSplit(line.Rest(), absl::MaxSplits('=', 1));
       vectors.back().fields.insert(field);
     } else if (kind == "bytes") {
       vectors.back().bytes = ToBytes(line.Word());
@@ -96,7 +99,8 @@ GoldenReply ReadReply(Line& line) {
   if (donated != "-") {
     for (const absl::string_view one : absl::StrSplit(donated, ',')) {
       const std::pair<std::string, std::string> parts = absl::StrSplit(one, ':');
-      reply.donated.push_back({.type = parts.first, .flags = static_cast<int>(Octal(parts.second))});
+      reply.donated.push_back(
+          {.type = parts.first, .flags = static_cast<int>(Octal(parts.second))});
     }
   }
   const std::string ignore = line.Word();
@@ -136,7 +140,8 @@ std::vector<Struct> ReadStructs() {
     } else {
       const std::string name = line.Word();
       const std::string type = line.Word();
-      structs.back().members.push_back({.name = name, .type = type, .offset = Number<size_t>(line.Word())});
+      structs.back().members.push_back(
+          {.name = name, .type = type, .offset = Number<size_t>(line.Word())});
     }
   });
   return structs;

@@ -1,7 +1,7 @@
 // Reads the golden bytes of test/golden/lisafs: what real gVisor peers have sent and answered.
 //
-// The files say their format at their beginning. A file that cannot be read or parsed ends the test.
-// Threads: values.
+// The files say their format at their beginning. A file that cannot be read or parsed ends the
+// test. Threads: values.
 
 #ifndef TEST_GOLDEN_GOLDEN_H_
 #define TEST_GOLDEN_GOLDEN_H_

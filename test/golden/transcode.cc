@@ -22,7 +22,8 @@ using gofer::ByteWriter;
 // Collects named values; a prefix stands for the struct they are in.
 class FieldWriter {
  public:
-  explicit FieldWriter(Fields& fields, std::string prefix = "") : fields_(fields), prefix_(std::move(prefix)) {}
+  explicit FieldWriter(Fields& fields, std::string prefix = "")
+      : fields_(fields), prefix_(std::move(prefix)) {}
 
   template <typename T>
   void Number(absl::string_view name, T value) {
@@ -37,8 +38,12 @@ class FieldWriter {
   void Text(absl::string_view name, absl::string_view value) {
     fields_[absl::StrCat(prefix_, name)] = std::string(value);
   }
-  FieldWriter In(absl::string_view name) { return FieldWriter(fields_, absl::StrCat(prefix_, name, ".")); }
-  FieldWriter In(absl::string_view name, size_t index) { return In(absl::StrCat(name, "[", index, "]")); }
+  FieldWriter In(absl::string_view name) {
+    return FieldWriter(fields_, absl::StrCat(prefix_, name, "."));
+  }
+  FieldWriter In(absl::string_view name, size_t index) {
+    return In(absl::StrCat(name, "[", index, "]"));
+  }
 
  private:
   Fields& fields_;
@@ -232,7 +237,8 @@ Codec MakeCodec(Decode decode, Emit emit) {
     FieldWriter fields(result.fields);
     ByteWriter writer(result.bytes);
     emit(value, fields, writer);
-    if (!writer.ok()) return absl::InternalError("what was decoded does not fit where it came from");
+    if (!writer.ok())
+      return absl::InternalError("what was decoded does not fit where it came from");
     result.bytes.resize(writer.size());
     return result;
   };
@@ -273,7 +279,8 @@ Codec Pair(const char* first, const char* second) {
 }
 
 template <typename Strings>
-void EmitStrings(const char* name, const Strings& strings, FieldWriter& fields, ByteWriter& writer) {
+void EmitStrings(const char* name, const Strings& strings, FieldWriter& fields,
+                 ByteWriter& writer) {
   std::vector<absl::string_view> all;
   for (const absl::string_view one : strings) {
     fields.Text(absl::StrCat(name, "[", all.size(), "]"), one);
@@ -331,37 +338,40 @@ Codec PWriteRequest() {
 }
 
 Codec PReadResponse() {
-  return MakeCodec(DecodePReadResp, [](absl::string_view data, FieldWriter& fields, ByteWriter& writer) {
-    fields.Number("num_bytes", data.size());
-    fields.Text("data_hex", absl::BytesToHexString(data));
-    writer.Write(PReadRespFixed{.num_bytes = data.size()});
-    writer.WriteBytes(data);
-  });
+  return MakeCodec(DecodePReadResp,
+                   [](absl::string_view data, FieldWriter& fields, ByteWriter& writer) {
+                     fields.Number("num_bytes", data.size());
+                     fields.Text("data_hex", absl::BytesToHexString(data));
+                     writer.Write(PReadRespFixed{.num_bytes = data.size()});
+                     writer.WriteBytes(data);
+                   });
 }
 
 Codec MountResponse() {
-  return MakeCodec(DecodeMountResp, [](const MountResp& mount, FieldWriter& fields, ByteWriter& writer) {
-    FieldWriter root = fields.In("root");
-    Name(mount.root, root);
-    fields.Number("max_message_size", mount.max_message_size);
-    fields.Number("supported.count", mount.supported.size());
-    for (size_t i = 0; i < mount.supported.size(); ++i) {
-      fields.Number(absl::StrCat("supported[", i, "]"), mount.supported[i]);
-    }
-    EncodeMountResp(mount, writer);
-  });
+  return MakeCodec(DecodeMountResp,
+                   [](const MountResp& mount, FieldWriter& fields, ByteWriter& writer) {
+                     FieldWriter root = fields.In("root");
+                     Name(mount.root, root);
+                     fields.Number("max_message_size", mount.max_message_size);
+                     fields.Number("supported.count", mount.supported.size());
+                     for (size_t i = 0; i < mount.supported.size(); ++i) {
+                       fields.Number(absl::StrCat("supported[", i, "]"), mount.supported[i]);
+                     }
+                     EncodeMountResp(mount, writer);
+                   });
 }
 
 Codec WalkResponse() {
-  return MakeCodec(DecodeWalkResp, [](const WalkResp& walk, FieldWriter& fields, ByteWriter& writer) {
-    fields.Number("status", walk.status);
-    fields.Number("inodes.count", walk.inodes.size());
-    for (size_t i = 0; i < walk.inodes.size(); ++i) {
-      FieldWriter inode = fields.In("inodes", i);
-      Name(walk.inodes[i], inode);
-    }
-    EncodeWalkResp(walk, writer);
-  });
+  return MakeCodec(DecodeWalkResp,
+                   [](const WalkResp& walk, FieldWriter& fields, ByteWriter& writer) {
+                     fields.Number("status", walk.status);
+                     fields.Number("inodes.count", walk.inodes.size());
+                     for (size_t i = 0; i < walk.inodes.size(); ++i) {
+                       FieldWriter inode = fields.In("inodes", i);
+                       Name(walk.inodes[i], inode);
+                     }
+                     EncodeWalkResp(walk, writer);
+                   });
 }
 
 Codec WalkStatResponse() {
@@ -403,19 +413,19 @@ Codec StringResponse(const char* name) {
 
 Codec StringArrayResponse() {
   return MakeCodec(DecodeStringArrayResp,
-                   [](const std::vector<std::string>& names, FieldWriter& fields, ByteWriter& writer) {
-                     EmitStrings("names", names, fields, writer);
-                   });
+                   [](const std::vector<std::string>& names, FieldWriter& fields,
+                      ByteWriter& writer) { EmitStrings("names", names, fields, writer); });
 }
 
 Codec RenameAt2Request() {
-  return MakeCodec(DecodeRenameAt2Req, [](const RenameAt2Req& request, FieldWriter& fields, ByteWriter& writer) {
-    Name(request.rename.fixed, fields);
-    fields.Text("old_name", request.rename.first);
-    fields.Text("new_name", request.rename.second);
-    fields.Number("flags", request.flags);
-    EncodeRenameAt2Req(request, writer);
-  });
+  return MakeCodec(DecodeRenameAt2Req,
+                   [](const RenameAt2Req& request, FieldWriter& fields, ByteWriter& writer) {
+                     Name(request.rename.fixed, fields);
+                     fields.Text("old_name", request.rename.first);
+                     fields.Text("new_name", request.rename.second);
+                     fields.Number("flags", request.flags);
+                     EncodeRenameAt2Req(request, writer);
+                   });
 }
 
 struct MessageCodec {
@@ -468,7 +478,8 @@ const std::map<std::string, MessageCodec, std::less<>>& Codecs() {
 
 }  // namespace
 
-absl::StatusOr<Transcoded> Transcode(absl::string_view message, absl::string_view direction, Payload payload) {
+absl::StatusOr<Transcoded> Transcode(absl::string_view message, absl::string_view direction,
+                                     Payload payload) {
   const auto found = Codecs().find(message);
   if (found == Codecs().end()) return absl::NotFoundError(absl::StrCat("no codec for ", message));
   const MessageCodec& codec = found->second;

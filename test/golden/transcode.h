@@ -1,5 +1,5 @@
-// Decodes any LISAFS payload with lisafs/wire, names its values, and encodes them again: what the byte tests and
-// the fuzzers hold against the golden files.
+// Decodes any LISAFS payload with lisafs/wire, names its values, and encodes them again: what the
+// byte tests and the fuzzers hold against the golden files.
 //
 // Errors: a payload that does not decode is the decoder's own status. Threads: safe.
 
@@ -19,7 +19,8 @@ struct Transcoded {
 };
 
 // `message` is the message's name, or that of a part ("Statx"); `direction` as in Vector.
-absl::StatusOr<Transcoded> Transcode(absl::string_view message, absl::string_view direction, Payload payload);
+absl::StatusOr<Transcoded> Transcode(absl::string_view message, absl::string_view direction,
+                                     Payload payload);
 
 }  // namespace lisafs::golden
 

@@ -1,6 +1,6 @@
-// Whole conversations that real gofers were recorded with, replayed against our server on the tree that they
-// describe. Replies must be equal byte for byte; the ranges that depend on the host or the time are held against
-// the host's own view of the tree instead.
+// Whole conversations that real gofers were recorded with, replayed against our server on the tree
+// that they describe. Replies must be equal byte for byte; the ranges that depend on the host or
+// the time are held against the host's own view of the tree instead.
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -94,7 +94,8 @@ class Replay {
  public:
   Replay(const TempTree& tree, const HostFiles& files) : tree_(tree), files_(files) {}
 
-  // The parts of a reply that no recording can tell: from the host's point of view they must be right.
+  // The parts of a reply that no recording can tell: from the host's point of view they must be
+  // right.
   void CheckHostValues(const Bytes& frame) {
     SocketHeader header;
     std::memcpy(&header, frame.data(), sizeof(header));
@@ -207,9 +208,11 @@ std::string TypeOf(int fd) {
 }
 
 // What differs between a reply and a recorded one; empty if nothing does.
-std::string Difference(const Bytes& frame, const std::vector<UniqueFd>& fds, const GoldenReply& golden) {
+std::string Difference(const Bytes& frame, const std::vector<UniqueFd>& fds,
+                       const GoldenReply& golden) {
   if (WithoutIgnored(frame, golden) != golden.frame) {
-    return absl::StrCat("bytes:\n  ", ToHex(WithoutIgnored(frame, golden)), "\n  ", ToHex(golden.frame));
+    return absl::StrCat("bytes:\n  ", ToHex(WithoutIgnored(frame, golden)), "\n  ",
+                        ToHex(golden.frame));
   }
   if (fds.size() != golden.donated.size()) {
     return absl::StrCat(fds.size(), " descriptors, not ", golden.donated.size());
@@ -226,18 +229,21 @@ std::string Difference(const Bytes& frame, const std::vector<UniqueFd>& fds, con
   return "";
 }
 
-// Whether a server of this personality may answer as that version did. Any recorded answer conforms; for the
-// newest its own is wanted, and for the older ones where an application could tell the difference: in the list of
-// messages, and in extended attributes. What 2024 answered to FGetXattr was in part a mistake, later mended.
+// Whether a server of this personality may answer as that version did. Any recorded answer
+// conforms; for the newest its own is wanted, and for the older ones where an application could
+// tell the difference: in the list of messages, and in extended attributes. What 2024 answered to
+// FGetXattr was in part a mistake, later mended.
 bool MayAnswerAs(const std::string& message, const std::string& versions, Personality personality) {
   switch (personality) {
     case Personality::kV26:
       return IsFor(versions, "26");
     case Personality::kV24:
       if (message == "FGetXattr") return IsFor(versions, "24") || IsFor(versions, "26");
-      return IsFor(versions, "24") || (message != "Mount" && message.find("Xattr") == std::string::npos);
+      return IsFor(versions, "24") ||
+             (message != "Mount" && message.find("Xattr") == std::string::npos);
     case Personality::kV22:
-      return IsFor(versions, "22") || (message != "Mount" && message.find("Xattr") == std::string::npos);
+      return IsFor(versions, "22") ||
+             (message != "Mount" && message.find("Xattr") == std::string::npos);
   }
   return false;
 }
@@ -249,13 +255,15 @@ struct Deviation {
   int error;
 };
 constexpr Deviation kDeviations[] = {
-    // FStat of a BoundSocketFD was recorded as EREMOTEIO, a crash that was caught. It is an id of the wrong kind.
+    // FStat of a BoundSocketFD was recorded as EREMOTEIO, a crash that was caught. It is an id of
+    // the wrong kind.
     {"host sockets", 14, EINVAL},
 };
 
 bool IsDeviation(const Transcript& transcript, size_t step, const RawReply& reply) {
   for (const Deviation& deviation : kDeviations) {
-    if (transcript.name == deviation.transcript && step == deviation.step) return reply.error() == deviation.error;
+    if (transcript.name == deviation.transcript && step == deviation.step)
+      return reply.error() == deviation.error;
   }
   return false;
 }
@@ -267,7 +275,8 @@ void Connect(const TempTree& tree, const TranscriptStep& step, std::vector<Uniqu
   const std::string path = tree.At(step.connect_to);
   ASSERT_LT(path.size(), sizeof(address.sun_path));
   std::memcpy(address.sun_path, path.data(), path.size());
-  ASSERT_EQ(connect(socket.get(), reinterpret_cast<struct sockaddr*>(&address), sizeof(address)), 0);
+  ASSERT_EQ(connect(socket.get(), reinterpret_cast<struct sockaddr*>(&address), sizeof(address)),
+            0);
   ASSERT_EQ(send(socket.get(), step.connect_text.data(), step.connect_text.size(), 0),
             static_cast<ssize_t>(step.connect_text.size()));
   open.push_back(std::move(socket));
@@ -329,8 +338,9 @@ TEST_P(TranscriptTest, IsReproduced) {
     const auto reply = client->Raw(header.message, Payload(step.send).subspan(sizeof(header)));
     ASSERT_TRUE(reply.ok()) << reply.error().ToString();
     Bytes frame(sizeof(SocketHeader) + reply->payload.size());
-    const SocketHeader reply_header = {
-        .payload_len = static_cast<uint32_t>(reply->payload.size()), .message = reply->id, .pad = 0};
+    const SocketHeader reply_header = {.payload_len = static_cast<uint32_t>(reply->payload.size()),
+                                       .message = reply->id,
+                                       .pad = 0};
     std::memcpy(frame.data(), &reply_header, sizeof(reply_header));
     std::memcpy(frame.data() + sizeof(reply_header), reply->payload.data(), reply->payload.size());
 

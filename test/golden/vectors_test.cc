@@ -1,5 +1,6 @@
-// Byte equality: every payload and header that a real peer was recorded with decodes to the values it was made
-// from, and encodes back to the same bytes. Every strict prefix of a request is refused.
+// Byte equality: every payload and header that a real peer was recorded with decodes to the values
+// it was made from, and encodes back to the same bytes. Every strict prefix of a request is
+// refused.
 
 #include <cstddef>
 #include <cstring>
@@ -51,9 +52,10 @@ TEST(Vectors, CoverEveryMessageInBothDirections) {
 TEST(Vectors, EveryStrictPrefixIsRefused) {
   for (const Vector& vector : ReadVectors()) {
     for (size_t size = 0; size < vector.bytes.size(); ++size) {
-      EXPECT_FALSE(Transcode(vector.message, vector.direction, Payload(vector.bytes).first(size)).ok())
-          << vector.message << " " << vector.direction << " (" << vector.name << "), prefix of " << size
-          << " bytes";
+      EXPECT_FALSE(
+          Transcode(vector.message, vector.direction, Payload(vector.bytes).first(size)).ok())
+          << vector.message << " " << vector.direction << " (" << vector.name << "), prefix of "
+          << size << " bytes";
     }
   }
 }
@@ -100,8 +102,8 @@ TEST(Headers, DecodeToTheirFields) {
       const auto header = Header<SocketHeader>(
           Bytes(vector.bytes.begin(), vector.bytes.begin() + sizeof(SocketHeader)));
       EXPECT_EQ(header.payload_len + sizeof(header), vector.bytes.size());
-      const auto transcoded =
-          Transcode(MessageName(header.message), vector.direction, Payload(vector.bytes).subspan(sizeof(header)));
+      const auto transcoded = Transcode(MessageName(header.message), vector.direction,
+                                        Payload(vector.bytes).subspan(sizeof(header)));
       ASSERT_TRUE(transcoded.ok());
       fields = transcoded->fields;
       fields["message"] = std::to_string(static_cast<int>(header.message));
@@ -117,42 +119,43 @@ struct Place {
   size_t size;
 };
 
-#define M(type, member) \
-  { #member, { offsetof(type, member), sizeof(type::member) } }
-#define S(type, ...)                       \
-  {                                        \
-    #type, { sizeof(type), { __VA_ARGS__ } } \
+#define M(type, member)                                       \
+  {                                                           \
+#member, { offsetof(type, member), sizeof(type::member) } \
+  }
+#define S(type, ...)                \
+  {                                 \
+#type, {                        \
+      sizeof(type), { __VA_ARGS__ } \
+    }                               \
   }
 
 // What the compiler made of each struct, by the golden file's names.
 const std::map<std::string, std::pair<size_t, std::map<std::string, Place>>>& OurStructs() {
-  static const auto* const structs = new std::map<std::string, std::pair<size_t, std::map<std::string, Place>>>{
-      S(SocketHeader, M(SocketHeader, payload_len), M(SocketHeader, message),
-        M(SocketHeader, pad)),
-      S(ChannelHeader, M(ChannelHeader, message), M(ChannelHeader, num_fds),
-        M(ChannelHeader, pad)),
+  static const auto* const structs = new std::map<std::string,
+                                                  std::pair<size_t, std::map<std::string, Place>>>{
+      S(SocketHeader, M(SocketHeader, payload_len), M(SocketHeader, message), M(SocketHeader, pad)),
+      S(ChannelHeader, M(ChannelHeader, message), M(ChannelHeader, num_fds), M(ChannelHeader, pad)),
       S(PacketHeader, M(PacketHeader, connection_state), M(PacketHeader, data_len),
         M(PacketHeader, reserved)),
       S(ErrorResp, {"errno", {offsetof(ErrorResp, errno_value), sizeof(ErrorResp::errno_value)}}),
       S(StatxTimestamp, M(StatxTimestamp, sec), M(StatxTimestamp, nsec), M(StatxTimestamp, pad)),
       S(Statx, M(Statx, mask), M(Statx, blksize), M(Statx, attributes), M(Statx, nlink),
-        M(Statx, uid), M(Statx, gid), M(Statx, mode), M(Statx, pad), M(Statx, ino),
-        M(Statx, size), M(Statx, blocks), M(Statx, attributes_mask), M(Statx, atime),
-        M(Statx, btime), M(Statx, ctime), M(Statx, mtime), M(Statx, rdev_major),
-        M(Statx, rdev_minor), M(Statx, dev_major), M(Statx, dev_minor)),
+        M(Statx, uid), M(Statx, gid), M(Statx, mode), M(Statx, pad), M(Statx, ino), M(Statx, size),
+        M(Statx, blocks), M(Statx, attributes_mask), M(Statx, atime), M(Statx, btime),
+        M(Statx, ctime), M(Statx, mtime), M(Statx, rdev_major), M(Statx, rdev_minor),
+        M(Statx, dev_major), M(Statx, dev_minor)),
       S(Inode, M(Inode, control_fd), M(Inode, stat)),
       S(StatReq, M(StatReq, fd)),
       S(Timespec, M(Timespec, sec), M(Timespec, nsec)),
-      S(SetStatReq, M(SetStatReq, fd), M(SetStatReq, mask), M(SetStatReq, mode),
-        M(SetStatReq, uid), M(SetStatReq, gid), M(SetStatReq, size), M(SetStatReq, atime),
-        M(SetStatReq, mtime)),
+      S(SetStatReq, M(SetStatReq, fd), M(SetStatReq, mask), M(SetStatReq, mode), M(SetStatReq, uid),
+        M(SetStatReq, gid), M(SetStatReq, size), M(SetStatReq, atime), M(SetStatReq, mtime)),
       S(SetStatResp, M(SetStatResp, failure_mask), M(SetStatResp, failure_errno)),
       S(ChannelResp, M(ChannelResp, data_offset), M(ChannelResp, data_length)),
       S(OpenAtReq, M(OpenAtReq, fd), M(OpenAtReq, flags), M(OpenAtReq, pad)),
       S(OpenAtResp, M(OpenAtResp, open_fd)),
       S(CreateCommon, M(CreateCommon, dir_fd), M(CreateCommon, uid), M(CreateCommon, gid),
-        M(CreateCommon, mode),
-        {"pad", {offsetof(CreateCommon, pad0), sizeof(CreateCommon::pad0)}},
+        M(CreateCommon, mode), {"pad", {offsetof(CreateCommon, pad0), sizeof(CreateCommon::pad0)}},
         {"pad2", {offsetof(CreateCommon, pad1), sizeof(CreateCommon::pad1)}}),
       S(OpenCreateAtReqFixed, M(OpenCreateAtReqFixed, create_common),
         M(OpenCreateAtReqFixed, flags)),
@@ -193,8 +196,8 @@ const std::map<std::string, std::pair<size_t, std::map<std::string, Place>>>& Ou
 }
 
 const std::map<std::string, size_t> kTypeSizes = {
-    {"u8", 1},           {"u16", 2},          {"u32", 4},      {"u64", 8},       {"i32", 4},
-    {"i64", 8},          {"Statx", 144},      {"Inode", 152},  {"Timespec", 16}, {"StatxTimestamp", 16},
+    {"u8", 1},           {"u16", 2},     {"u32", 4},     {"u64", 8},       {"i32", 4},
+    {"i64", 8},          {"Statx", 144}, {"Inode", 152}, {"Timespec", 16}, {"StatxTimestamp", 16},
     {"CreateCommon", 24}};
 
 TEST(Structs, StandWhereTheWireHasThem) {

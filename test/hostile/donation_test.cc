@@ -1,5 +1,5 @@
-// What a client does with the descriptors it was given: flags, offsets and modes of its own, or never taking them.
-// The server's own reading and writing is not affected, and nothing waits.
+// What a client does with the descriptors it was given: flags, offsets and modes of its own, or
+// never taking them. The server's own reading and writing is not affected, and nothing waits.
 
 #include <fcntl.h>
 #include <signal.h>
@@ -50,7 +50,7 @@ TEST_F(Donation, LocksAndLeasesOfTheHolderBlockNobody) {
   const Inode file = session.Create("f", "text");
   const OpenResult open = Must(session->OpenAt(file.control_fd, 0));
   ASSERT_EQ(flock(open.host_fd.get(), LOCK_EX), 0);
-  signal(SIGIO, SIG_IGN);  // how a holder is told that its lease breaks
+  signal(SIGIO, SIG_IGN);                          // how a holder is told that its lease breaks
   fcntl(open.host_fd.get(), F_SETLEASE, F_RDLCK);  // where the host grants it
   const absl::Time start = absl::Now();
   const auto second = session->OpenAt(file.control_fd, 2);
@@ -94,7 +94,8 @@ TEST_F(Donation, ModeChangedThroughADescriptorChangesOnlyTheFile) {
   ASSERT_EQ(fchmod(open.host_fd.get(), 0), 0);
   EXPECT_EQ(session.Read(open.fd, 4), "text");
   EXPECT_EQ(Must(session->FStat(file.control_fd)).mode & 07777, 0);
-  EXPECT_EQ(ErrorOf(session->OpenAt(file.control_fd, 2)), 0) << "the client does its own permission checks";
+  EXPECT_EQ(ErrorOf(session->OpenAt(file.control_fd, 2)), 0)
+      << "the client does its own permission checks";
 }
 
 }  // namespace

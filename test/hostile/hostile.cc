@@ -56,14 +56,17 @@ void HostileTest::ExpectOthersServed() {
 }
 
 void HostileTest::ExpectNothingHeld() {
-  ASSERT_TRUE(server_.WaitForConnections(1)) << "a connection whose client has gone is still served";
+  ASSERT_TRUE(server_.WaitForConnections(1))
+      << "a connection whose client has gone is still served";
   // The tree's own cache keeps descriptors on purpose, up to a bound.
   server_.filesystem().dentries().Purge();
-  // A connection counts as gone a moment before its thread is joined, which the next connection does.
+  // A connection counts as gone a moment before its thread is joined, which the next connection
+  // does.
   { Session newcomer(server_, Via::kSocket); }
   ASSERT_TRUE(server_.WaitForConnections(1));
   const absl::Time deadline = absl::Now() + absl::Seconds(5);
-  while ((CountOpenFds() > fds_before_ + 1 || CountThreads() > threads_before_ + 1) && absl::Now() < deadline) {
+  while ((CountOpenFds() > fds_before_ + 1 || CountThreads() > threads_before_ + 1) &&
+         absl::Now() < deadline) {
     absl::SleepFor(absl::Milliseconds(5));
   }
   // One more of each: that newcomer's, until the one after it.

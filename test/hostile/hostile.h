@@ -1,5 +1,6 @@
-// What every test with a hostile client watches: an honest client is answered within a second, nothing beside the
-// served tree is touched, and descriptors, threads and ids go back to what they were.
+// What every test with a hostile client watches: an honest client is answered within a second,
+// nothing beside the served tree is touched, and descriptors, threads and ids go back to what they
+// were.
 //
 //   class MyTest : public HostileTest {};
 //   TEST_F(MyTest, Name) { auto client = server_.Connect(); ...do harm...; }   // TearDown checks

@@ -1,5 +1,5 @@
-// Close, use and rename of the same ids on several channels at once: each use works or says EBADF, and in the end
-// nothing is left. Meant for tsan and asan as much as for the plain build.
+// Close, use and rename of the same ids on several channels at once: each use works or says EBADF,
+// and in the end nothing is left. Meant for tsan and asan as much as for the plain build.
 
 #include <atomic>
 #include <random>

@@ -1,5 +1,5 @@
-// Payloads: every strict prefix of every message, counts and lengths that lie, sizes that wrap. Each is answered by
-// its errno, and the connection goes on.
+// Payloads: every strict prefix of every message, counts and lengths that lie, sizes that wrap.
+// Each is answered by its errno, and the connection goes on.
 
 #include <cstring>
 #include <string>
@@ -47,7 +47,9 @@ TEST_F(LisafsDecode, EveryStrictPrefixOfEveryMessageIsEio) {
     for (const Request& request : Requests()) {
       const int wanted = request.id == MessageId::kFlush ? EOPNOTSUPP : EIO;
       for (size_t size = 0; size < request.payload.size(); ++size) {
-        EXPECT_EQ(Must(session->Raw(request.id, absl::string_view(request.payload).substr(0, size))).error(), wanted)
+        EXPECT_EQ(Must(session->Raw(request.id, absl::string_view(request.payload).substr(0, size)))
+                      .error(),
+                  wanted)
             << MessageName(request.id) << ", prefix of " << size << " bytes";
       }
     }
@@ -81,16 +83,24 @@ TEST_F(LisafsDecode, LyingCounts) {
   const absl::string_view root_bytes(reinterpret_cast<const char*>(&root), sizeof(root));
   for (const uint16_t count : {2, 255, 256, 32767, 32768, 65535}) {
     // Arrays of ids, of names; a name's own length.
-    EXPECT_EQ(Must(session->Raw(MessageId::kClose, with_count("", count, root_bytes))).error(), EIO) << count;
-    EXPECT_EQ(Must(session->Raw(MessageId::kFSync, with_count("", count, root_bytes))).error(), EIO) << count;
+    EXPECT_EQ(Must(session->Raw(MessageId::kClose, with_count("", count, root_bytes))).error(), EIO)
+        << count;
+    EXPECT_EQ(Must(session->Raw(MessageId::kFSync, with_count("", count, root_bytes))).error(), EIO)
+        << count;
     const std::string one_name("\1\0x", 3);
-    EXPECT_EQ(Must(session->Raw(MessageId::kWalk, with_count(root_bytes, count, one_name))).error(), EIO) << count;
-    EXPECT_EQ(Must(session->Raw(MessageId::kWalkStat, with_count(root_bytes, count, one_name))).error(), EIO);
+    EXPECT_EQ(Must(session->Raw(MessageId::kWalk, with_count(root_bytes, count, one_name))).error(),
+              EIO)
+        << count;
+    EXPECT_EQ(
+        Must(session->Raw(MessageId::kWalkStat, with_count(root_bytes, count, one_name))).error(),
+        EIO);
     const std::string one = with_count(root_bytes, 1, with_count("", count, "x"));
     EXPECT_EQ(Must(session->Raw(MessageId::kWalk, one)).error(), EIO) << count;
   }
   // As many names as a count can say, each empty.
-  EXPECT_EQ(Must(session->Raw(MessageId::kWalk, with_count(root_bytes, 65535, std::string(2 * 65535, '\0')))).error(),
+  EXPECT_EQ(Must(session->Raw(MessageId::kWalk,
+                              with_count(root_bytes, 65535, std::string(2 * 65535, '\0'))))
+                .error(),
             EIO)
       << "the reply would not fit";
 }
@@ -103,14 +113,23 @@ TEST_F(LisafsDecode, SizesThatWrap) {
     return Must(session->Raw(id, std::as_bytes(std::span(&request, 1)))).error();
   };
   for (const uint32_t count : {kMaxReadBytes + 1, 0x7fffffffu, 0xfffffff8u, UINT32_MAX}) {
-    EXPECT_EQ(raw(MessageId::kPRead, PReadReq{.offset = 0, .fd = open, .count = count, .pad = 0}), ENOBUFS);
-    EXPECT_EQ(raw(MessageId::kPWrite, PWriteReqFixed{.offset = 0, .fd = open, .num_bytes = count}), EIO);
+    EXPECT_EQ(raw(MessageId::kPRead, PReadReq{.offset = 0, .fd = open, .count = count, .pad = 0}),
+              ENOBUFS);
+    EXPECT_EQ(raw(MessageId::kPWrite, PWriteReqFixed{.offset = 0, .fd = open, .num_bytes = count}),
+              EIO);
   }
   for (const uint64_t offset : {uint64_t{1} << 63, UINT64_MAX, UINT64_MAX - 3}) {
-    EXPECT_EQ(raw(MessageId::kPRead, PReadReq{.offset = offset, .fd = open, .count = 4, .pad = 0}), EINVAL);
-    EXPECT_NE(raw(MessageId::kFAllocate, FAllocateReq{.fd = open, .mode = 0, .offset = offset, .length = 4}), 0);
-    EXPECT_NE(raw(MessageId::kFAllocate, FAllocateReq{.fd = open, .mode = 0, .offset = 4, .length = offset}), 0);
-    EXPECT_NE(raw(MessageId::kFAllocate, FAllocateReq{.fd = open, .mode = offset, .offset = 0, .length = 4}), 0);
+    EXPECT_EQ(raw(MessageId::kPRead, PReadReq{.offset = offset, .fd = open, .count = 4, .pad = 0}),
+              EINVAL);
+    EXPECT_NE(raw(MessageId::kFAllocate,
+                  FAllocateReq{.fd = open, .mode = 0, .offset = offset, .length = 4}),
+              0);
+    EXPECT_NE(raw(MessageId::kFAllocate,
+                  FAllocateReq{.fd = open, .mode = 0, .offset = 4, .length = offset}),
+              0);
+    EXPECT_NE(raw(MessageId::kFAllocate,
+                  FAllocateReq{.fd = open, .mode = offset, .offset = 0, .length = 4}),
+              0);
   }
   EXPECT_EQ(session.Read(open, 100), "text");
 }

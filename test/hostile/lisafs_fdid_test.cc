@@ -1,5 +1,6 @@
-// Ids: extreme, guessed, foreign and closed ones, and access modes that do not fit. Which errno each message gives
-// is in //test/conformance:checks_test; here nobody else's things may be reached by them.
+// Ids: extreme, guessed, foreign and closed ones, and access modes that do not fit. Which errno
+// each message gives is in //test/conformance:checks_test; here nobody else's things may be reached
+// by them.
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -39,8 +40,9 @@ TEST_F(LisafsFdid, GuessedIdsReachNothingOfOthers) {
 
 TEST_F(LisafsFdid, ExtremeNumbers) {
   Session session(server_, Via::kChannel);
-  for (const uint64_t id : {uint64_t{0}, uint64_t{255}, uint64_t{256}, uint64_t{257}, uint64_t{1} << 31,
-                            uint64_t{1} << 32, uint64_t{1} << 63, UINT64_MAX - 255, UINT64_MAX}) {
+  for (const uint64_t id :
+       {uint64_t{0}, uint64_t{255}, uint64_t{256}, uint64_t{257}, uint64_t{1} << 31,
+        uint64_t{1} << 32, uint64_t{1} << 63, UINT64_MAX - 255, UINT64_MAX}) {
     EXPECT_EQ(ErrorOf(session->FStat(FdId{id})), EBADF) << id;
     Must(session->Close({FdId{id}, FdId{id}}));
   }

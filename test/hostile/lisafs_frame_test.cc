@@ -1,5 +1,5 @@
-// Frames: extreme lengths, cuts at every byte, slow senders, unknown ids, requests out of order. The stream stays
-// in step or the connection ends; nothing grows, and nobody else notices.
+// Frames: extreme lengths, cuts at every byte, slow senders, unknown ids, requests out of order.
+// The stream stays in step or the connection ends; nothing grows, and nobody else notices.
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -28,7 +28,8 @@ using gofer::testing::Via;
 class LisafsFrame : public HostileTest {};
 
 void AppendFrame(std::string& stream, MessageId id, absl::string_view payload) {
-  const SocketHeader header = {.payload_len = static_cast<uint32_t>(payload.size()), .message = id, .pad = 0};
+  const SocketHeader header = {
+      .payload_len = static_cast<uint32_t>(payload.size()), .message = id, .pad = 0};
   stream.append(reinterpret_cast<const char*>(&header), sizeof(header));
   stream.append(payload.data(), payload.size());
 }
@@ -50,12 +51,22 @@ std::string RecordedSession() {
   std::string stream;
   AppendFrame(stream, MessageId::kMount, "");
   AppendFrame(stream, MessageId::kMkdirAt, Encoded([](gofer::ByteWriter& w) {
-                EncodeNamed(MkdirAtReq{.fixed = {.dir_fd = FdId{1}, .uid = kNoId, .gid = kNoId, .mode = 0755, .pad0 = 0, .pad1 = 0},
+                EncodeNamed(MkdirAtReq{.fixed = {.dir_fd = FdId{1},
+                                                 .uid = kNoId,
+                                                 .gid = kNoId,
+                                                 .mode = 0755,
+                                                 .pad0 = 0,
+                                                 .pad1 = 0},
                                        .name = "dir"},
                             w);
               }));
   AppendFrame(stream, MessageId::kOpenCreateAt, Encoded([](gofer::ByteWriter& w) {
-                EncodeNamed(OpenCreateAtReq{.fixed = {.create_common = {.dir_fd = FdId{2}, .uid = kNoId, .gid = kNoId, .mode = 0644, .pad0 = 0, .pad1 = 0},
+                EncodeNamed(OpenCreateAtReq{.fixed = {.create_common = {.dir_fd = FdId{2},
+                                                                        .uid = kNoId,
+                                                                        .gid = kNoId,
+                                                                        .mode = 0644,
+                                                                        .pad0 = 0,
+                                                                        .pad1 = 0},
                                                       .flags = 2},
                                             .name = "file"},
                             w);
@@ -64,12 +75,15 @@ std::string RecordedSession() {
                 w.Write(PWriteReqFixed{.offset = 0, .fd = FdId{4}, .num_bytes = 4});
                 w.WriteBytes("text");
               }));
-  AppendFrame(stream, MessageId::kWalkStat, Encoded([&](gofer::ByteWriter& w) { EncodeWalkReq(FdId{1}, path, w); }));
+  AppendFrame(stream, MessageId::kWalkStat,
+              Encoded([&](gofer::ByteWriter& w) { EncodeWalkReq(FdId{1}, path, w); }));
   AppendFrame(stream, MessageId::kUnlinkAt, Encoded([](gofer::ByteWriter& w) {
-                EncodeNamed(UnlinkAtReq{.fixed = {.dir_fd = FdId{2}, .flags = 0}, .name = "file"}, w);
+                EncodeNamed(UnlinkAtReq{.fixed = {.dir_fd = FdId{2}, .flags = 0}, .name = "file"},
+                            w);
               }));
   AppendFrame(stream, MessageId::kChannel, "");
-  AppendFrame(stream, MessageId::kClose, Encoded([&](gofer::ByteWriter& w) { WriteFdIds(closing, w); }));
+  AppendFrame(stream, MessageId::kClose,
+              Encoded([&](gofer::ByteWriter& w) { WriteFdIds(closing, w); }));
   return stream;
 }
 
@@ -111,11 +125,14 @@ size_t ResidentKiB() {
 TEST_F(LisafsFrame, AnnouncedLengthAllocatesNothing) {
   const size_t before = ResidentKiB();
   std::vector<UniqueFd> sockets;
-  for (const uint32_t length : {kMaxMessageSize + 1, 0x7fffffffu, 0x80000000u, 0xffffffffu, 0xffffffffu}) {
+  for (const uint32_t length :
+       {kMaxMessageSize + 1, 0x7fffffffu, 0x80000000u, 0xffffffffu, 0xffffffffu}) {
     for (int i = 0; i < 4; ++i) {
       sockets.push_back(server_.ConnectSocket());
-      const SocketHeader header = {.payload_len = length, .message = MessageId::kPWrite, .pad = 0xffff};
-      SendAll(sockets.back().get(), absl::string_view(reinterpret_cast<const char*>(&header), sizeof(header)));
+      const SocketHeader header = {
+          .payload_len = length, .message = MessageId::kPWrite, .pad = 0xffff};
+      SendAll(sockets.back().get(),
+              absl::string_view(reinterpret_cast<const char*>(&header), sizeof(header)));
       SendAll(sockets.back().get(), std::string(100'000, 'x'));
     }
   }
@@ -127,9 +144,11 @@ TEST_F(LisafsFrame, TooLongAFrameIsThrownAwayInStep) {
   Session session(server_, Via::kSocket);
   for (int i = 0; i < 3; ++i) {
     std::string frame;
-    AppendFrame(frame, MessageId::kFStat, std::string((size_t{5} << 20) + static_cast<size_t>(i), 'x'));
+    AppendFrame(frame, MessageId::kFStat,
+                std::string((size_t{5} << 20) + static_cast<size_t>(i), 'x'));
     SendAll(session.client().socket_way().fd().get(), frame);
-    EXPECT_EQ(Must(session.client().socket_way().ReceiveReply({.id = MessageId::kFStat})).id, MessageId::kError);
+    EXPECT_EQ(Must(session.client().socket_way().ReceiveReply({.id = MessageId::kFStat})).id,
+              MessageId::kError);
     EXPECT_EQ(ErrorOf(session->FStat(session.root())), 0);
   }
 }
@@ -144,7 +163,8 @@ TEST_F(LisafsFrame, SlowSenderDisturbsNobody) {
   shutdown(socket.get(), SHUT_WR);
   size_t replies = 0;
   char buffer[4096];
-  for (ssize_t got; (got = recv(socket.get(), buffer, sizeof(buffer), 0)) > 0;) replies += static_cast<size_t>(got);
+  for (ssize_t got; (got = recv(socket.get(), buffer, sizeof(buffer), 0)) > 0;)
+    replies += static_cast<size_t>(got);
   EXPECT_GT(replies, sizeof(SocketHeader) * 8);
 }
 
@@ -193,7 +213,8 @@ TEST_F(LisafsFrame, ClientThatReadsNothingStopsOnlyItself) {
   const PReadReq request = {.offset = 0, .fd = open, .count = 1 << 20, .pad = 0};
   std::string stream;
   for (int i = 0; i < 100; ++i) {
-    AppendFrame(stream, MessageId::kPRead, absl::string_view(reinterpret_cast<const char*>(&request), sizeof(request)));
+    AppendFrame(stream, MessageId::kPRead,
+                absl::string_view(reinterpret_cast<const char*>(&request), sizeof(request)));
   }
   SendAll(session.client().socket_way().fd().get(), stream);
   absl::SleepFor(absl::Milliseconds(20));

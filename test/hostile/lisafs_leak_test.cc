@@ -1,4 +1,5 @@
-// Each request many times, when it works and when it fails: descriptors, nodes and ids return to what they were.
+// Each request many times, when it works and when it fails: descriptors, nodes and ids return to
+// what they were.
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -82,7 +83,8 @@ TEST_F(LisafsLeak, WhatWorks) {
     Must(calls.RenameAt(dir_, "moved", root, "file"));
   });
   Repeat("BindAt", [&] {
-    const BindResult bound = Must(calls.BindAt(dir_, "sock", SOCK_STREAM, S_IFSOCK | 0755, kNobody));
+    const BindResult bound =
+        Must(calls.BindAt(dir_, "sock", SOCK_STREAM, S_IFSOCK | 0755, kNobody));
     Must(calls.Listen(bound.fd, 1));
     const gofer::UniqueFd peer = Must(calls.Connect(bound.child.control_fd, SOCK_STREAM));
     const gofer::UniqueFd accepted = Must(calls.Accept(bound.fd));
@@ -90,7 +92,14 @@ TEST_F(LisafsLeak, WhatWorks) {
     Must(calls.Close({bound.fd, bound.child.control_fd}));
   });
   Repeat("SetStat", [&] {
-    Must(calls.SetStat({.fd = file_, .mask = STATX_SIZE, .mode = 0, .uid = 0, .gid = 0, .size = 4, .atime = {}, .mtime = {}}));
+    Must(calls.SetStat({.fd = file_,
+                        .mask = STATX_SIZE,
+                        .mode = 0,
+                        .uid = 0,
+                        .gid = 0,
+                        .size = 4,
+                        .atime = {},
+                        .mtime = {}}));
   });
   Repeat("Getdents64", [&] {
     const FdId open = session_.Open(root, 0);
@@ -103,27 +112,34 @@ TEST_F(LisafsLeak, WhatFails) {
   const FdId root = session_.root();
   Calls& calls = session_.calls();
   Inode inodes[3];
-  Repeat("Walk through a file", [&] { EXPECT_EQ(ErrorOf(calls.Walk(root, {"dir", "..", "x"}, inodes)), EINVAL); });
-  Repeat("Walk below a file", [&] { EXPECT_EQ(ErrorOf(calls.Walk(root, {"file", "x"}, inodes)), ENOTDIR); });
+  Repeat("Walk through a file", [&] {
+    EXPECT_EQ(ErrorOf(calls.Walk(root, {"dir", "..", "x"}, inodes)), EINVAL);
+  });
+  Repeat("Walk below a file", [&] {
+    EXPECT_EQ(ErrorOf(calls.Walk(root, {"file", "x"}, inodes)), ENOTDIR);
+  });
   Repeat("OpenAt of a symlink", [&] { EXPECT_EQ(ErrorOf(calls.OpenAt(link_, 0)), EINVAL); });
-  Repeat("OpenCreateAt of what exists", [&] {
-    EXPECT_EQ(ErrorOf(calls.OpenCreateAt(root, "file", 0644, kNobody, 2)), EEXIST);
-  });
-  Repeat("MkdirAt of what exists", [&] { EXPECT_EQ(ErrorOf(calls.MkdirAt(root, "dir", 0755, kNobody)), EEXIST); });
-  Repeat("SymlinkAt of what exists", [&] {
-    EXPECT_EQ(ErrorOf(calls.SymlinkAt(root, "link", "y", kNobody)), EEXIST);
-  });
-  Repeat("LinkAt of what exists", [&] { EXPECT_EQ(ErrorOf(calls.LinkAt(root, file_, "link")), EEXIST); });
+  Repeat("OpenCreateAt of what exists",
+         [&] { EXPECT_EQ(ErrorOf(calls.OpenCreateAt(root, "file", 0644, kNobody, 2)), EEXIST); });
+  Repeat("MkdirAt of what exists",
+         [&] { EXPECT_EQ(ErrorOf(calls.MkdirAt(root, "dir", 0755, kNobody)), EEXIST); });
+  Repeat("SymlinkAt of what exists",
+         [&] { EXPECT_EQ(ErrorOf(calls.SymlinkAt(root, "link", "y", kNobody)), EEXIST); });
+  Repeat("LinkAt of what exists",
+         [&] { EXPECT_EQ(ErrorOf(calls.LinkAt(root, file_, "link")), EEXIST); });
   Repeat("BindAt of what exists", [&] {
-    EXPECT_EQ(ErrorOf(calls.BindAt(root, "file", SOCK_STREAM, S_IFSOCK | 0755, kNobody)), EADDRINUSE);
+    EXPECT_EQ(ErrorOf(calls.BindAt(root, "file", SOCK_STREAM, S_IFSOCK | 0755, kNobody)),
+              EADDRINUSE);
   });
-  Repeat("BindAt of a kind there is not", [&] {
-    EXPECT_EQ(ErrorOf(calls.BindAt(dir_, "s", 7, S_IFSOCK | 0755, kNobody)), ENXIO);
-  });
-  Repeat("Connect to what is none", [&] { EXPECT_EQ(ErrorOf(calls.Connect(file_, SOCK_STREAM)), ENOTSOCK); });
-  Repeat("RenameAt into itself", [&] { EXPECT_EQ(ErrorOf(calls.RenameAt(root, "dir", dir_, "x")), EINVAL); });
+  Repeat("BindAt of a kind there is not",
+         [&] { EXPECT_EQ(ErrorOf(calls.BindAt(dir_, "s", 7, S_IFSOCK | 0755, kNobody)), ENXIO); });
+  Repeat("Connect to what is none",
+         [&] { EXPECT_EQ(ErrorOf(calls.Connect(file_, SOCK_STREAM)), ENOTSOCK); });
+  Repeat("RenameAt into itself",
+         [&] { EXPECT_EQ(ErrorOf(calls.RenameAt(root, "dir", dir_, "x")), EINVAL); });
   Repeat("payload too short", [&] {
-    for (uint16_t id = 3; id < kNumMessageIds; ++id) EXPECT_NE(Must(calls.Raw(MessageId{id}, "x")).error(), 0);
+    for (uint16_t id = 3; id < kNumMessageIds; ++id)
+      EXPECT_NE(Must(calls.Raw(MessageId{id}, "x")).error(), 0);
   });
   Repeat("Channel too many", [&] {
     while (calls.RequestChannel().ok()) {

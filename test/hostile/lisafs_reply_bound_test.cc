@@ -1,5 +1,5 @@
-// Replies at, below and above the largest message: bounded before the work starts, padding zero, and nothing of
-// ours beyond them.
+// Replies at, below and above the largest message: bounded before the work starts, padding zero,
+// and nothing of ours beyond them.
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -80,7 +80,8 @@ TEST_F(LisafsReplyBound, PaddingIsZeroAndNothingFollowsAReply) {
   Must(session->Walk(session.root(), {"f"}, std::span(&inode, 1)));
   EXPECT_EQ(inode.stat.pad, 0);
   EXPECT_EQ(inode.stat.attributes, 0u);
-  for (const StatxTimestamp& time : {inode.stat.atime, inode.stat.btime, inode.stat.ctime, inode.stat.mtime}) {
+  for (const StatxTimestamp& time :
+       {inode.stat.atime, inode.stat.btime, inode.stat.ctime, inode.stat.mtime}) {
     EXPECT_EQ(time.pad, 0);
   }
   const size_t reply_size = sizeof(WalkRespFixed) + sizeof(Inode);
@@ -103,7 +104,8 @@ TEST_F(LisafsReplyBound, ListingOfLongNamesFits) {
     size_t entries = 0;
     for (int32_t count = INT32_MIN;; count = INT32_MAX) {
       const Getdents64Req request = {.dir_fd = open, .count = count, .pad = 0};
-      const RawReply reply = Must(session->Raw(MessageId::kGetdents64, std::as_bytes(std::span(&request, 1))));
+      const RawReply reply =
+          Must(session->Raw(MessageId::kGetdents64, std::as_bytes(std::span(&request, 1))));
       ASSERT_EQ(reply.error(), 0);
       ASSERT_LE(reply.payload.size(), kMaxMessageSize);
       uint16_t some;

@@ -1,4 +1,5 @@
-// Names that are none, in every name of every message: refused, and nothing at all happens to any tree.
+// Names that are none, in every name of every message: refused, and nothing at all happens to any
+// tree.
 
 #include <fcntl.h>
 #include <sys/socket.h>

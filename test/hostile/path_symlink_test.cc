@@ -1,5 +1,6 @@
-// Links to the outside and into proc: as a component, as a target, as the parent of what was deleted, and put in
-// the place of a directory at any moment by somebody else on the host. Never followed.
+// Links to the outside and into proc: as a component, as a target, as the parent of what was
+// deleted, and put in the place of a directory at any moment by somebody else on the host. Never
+// followed.
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -30,8 +31,14 @@ class PathSymlink : public HostileTest {};
 TEST_F(PathSymlink, LinksAreNeverFollowed) {
   Session session(server_, Via::kChannel);
   Calls& calls = session.calls();
-  const std::vector<std::string> targets = {tree_.At("beside"), "../beside", "../beside/secret", "/", "/proc/self/fd",
-                                            "/proc/self/root", "..", "."};
+  const std::vector<std::string> targets = {tree_.At("beside"),
+                                            "../beside",
+                                            "../beside/secret",
+                                            "/",
+                                            "/proc/self/fd",
+                                            "/proc/self/root",
+                                            "..",
+                                            "."};
   for (const std::string& target : targets) {
     SCOPED_TRACE(target);
     const Inode link = Must(calls.SymlinkAt(session.root(), "link", target, kNobody));
@@ -49,14 +56,23 @@ TEST_F(PathSymlink, LinksAreNeverFollowed) {
       EXPECT_EQ(ErrorOf(calls.UnlinkAt(link.control_fd, below, 0)), ENOTDIR);
       EXPECT_EQ(ErrorOf(calls.RenameAt(link.control_fd, below, session.root(), "stolen")), ENOTDIR);
       EXPECT_EQ(ErrorOf(calls.RenameAt(session.root(), "link", link.control_fd, below)), ENOTDIR);
-      EXPECT_EQ(ErrorOf(calls.BindAt(link.control_fd, below, SOCK_STREAM, S_IFSOCK | 0755, kNobody)), ENOTDIR);
+      EXPECT_EQ(
+          ErrorOf(calls.BindAt(link.control_fd, below, SOCK_STREAM, S_IFSOCK | 0755, kNobody)),
+          ENOTDIR);
     }
     EXPECT_EQ(ErrorOf(calls.OpenAt(link.control_fd, 0)), EINVAL);
     EXPECT_EQ(ErrorOf(calls.Connect(link.control_fd, SOCK_STREAM)), ENOTSOCK);
     // Attributes are the link's own.
-    const SetStatResp set = Must(calls.SetStat({.fd = link.control_fd, .mask = STATX_MODE | STATX_SIZE | STATX_MTIME,
-                                                .mode = 0, .uid = 0, .gid = 0, .size = 0, .atime = {}, .mtime = {}}));
-    EXPECT_EQ(set.failure_mask & (STATX_MODE | STATX_SIZE), static_cast<uint32_t>(STATX_MODE | STATX_SIZE));
+    const SetStatResp set = Must(calls.SetStat({.fd = link.control_fd,
+                                                .mask = STATX_MODE | STATX_SIZE | STATX_MTIME,
+                                                .mode = 0,
+                                                .uid = 0,
+                                                .gid = 0,
+                                                .size = 0,
+                                                .atime = {},
+                                                .mtime = {}}));
+    EXPECT_EQ(set.failure_mask & (STATX_MODE | STATX_SIZE),
+              static_cast<uint32_t>(STATX_MODE | STATX_SIZE));
     const Inode hard = Must(calls.LinkAt(session.root(), link.control_fd, "hard"));
     EXPECT_TRUE(S_ISLNK(hard.stat.mode));
     Must(calls.UnlinkAt(session.root(), "hard", 0));
@@ -72,8 +88,14 @@ TEST_F(PathSymlink, ParentOfADeletedNodeBecomesALink) {
   Must(session->UnlinkAt(session.Walk("dir").control_fd, "secret", 0));
   tree_.Rmdir("served/dir");
   tree_.Symlink("served/dir", tree_.At("beside"));
-  SetStatReq set = {.fd = file.control_fd, .mask = STATX_MODE | STATX_MTIME | STATX_SIZE, .mode = 0777, .uid = 0,
-                    .gid = 0, .size = 0, .atime = {}, .mtime = {}};
+  SetStatReq set = {.fd = file.control_fd,
+                    .mask = STATX_MODE | STATX_MTIME | STATX_SIZE,
+                    .mode = 0777,
+                    .uid = 0,
+                    .gid = 0,
+                    .size = 0,
+                    .atime = {},
+                    .mtime = {}};
   Must(session->SetStat(set));
   session->OpenAt(file.control_fd, 2 | O_TRUNC).ok();
   EXPECT_EQ(ErrorOf(session->LinkAt(session.root(), file.control_fd, "again")), EINVAL);

@@ -1,5 +1,5 @@
-// A read-only connection: every message that changes something is refused, whatever it carries, and the tree is
-// the same afterwards to the nanosecond.
+// A read-only connection: every message that changes something is refused, whatever it carries, and
+// the tree is the same afterwards to the nanosecond.
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -32,7 +32,14 @@ TEST_F(Readonly, EveryMutatingMessageIsErofs) {
     const FdId open = session.Open(file, 0);
     const std::byte data[4] = {};
     for (uint32_t mask = 1; mask != 0; mask <<= 1) {
-      EXPECT_EQ(ErrorOf(calls.SetStat({.fd = file, .mask = mask, .mode = 0, .uid = 0, .gid = 0, .size = 0, .atime = {}, .mtime = {}})),
+      EXPECT_EQ(ErrorOf(calls.SetStat({.fd = file,
+                                       .mask = mask,
+                                       .mode = 0,
+                                       .uid = 0,
+                                       .gid = 0,
+                                       .size = 0,
+                                       .atime = {},
+                                       .mtime = {}})),
                 EROFS);
     }
     EXPECT_EQ(ErrorOf(calls.OpenCreateAt(root, "new", 0644, kNobody, 2)), EROFS);
@@ -64,7 +71,8 @@ TEST_F(Readonly, OfEveryMessageWithAnyPayload) {
     std::string payload(64, '\1');
     Must(session->Raw(MessageId{id}, payload));
     Must(session->Raw(MessageId{id}, ""));
-    Must(session->Raw(MessageId{id}, std::string("\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0x", 25)));
+    Must(session->Raw(MessageId{id},
+                      std::string("\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0x", 25)));
   }
   EXPECT_EQ(tree_.StrictSnapshot(), before);
 }

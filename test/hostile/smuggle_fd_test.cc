@@ -1,5 +1,5 @@
-// Descriptors that a client sends along, as many as the kernel takes, on every socket: none is kept, and requests
-// are answered as if there were none.
+// Descriptors that a client sends along, as many as the kernel takes, on every socket: none is
+// kept, and requests are answered as if there were none.
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -38,7 +38,8 @@ ssize_t SendWithFds(int socket, const void* bytes, size_t size, int fd) {
   record->cmsg_level = SOL_SOCKET;
   record->cmsg_type = SCM_RIGHTS;
   record->cmsg_len = CMSG_LEN(kMostFds * sizeof(int));
-  for (size_t i = 0; i < kMostFds; ++i) std::memcpy(CMSG_DATA(record) + i * sizeof(int), &fd, sizeof(int));
+  for (size_t i = 0; i < kMostFds; ++i)
+    std::memcpy(CMSG_DATA(record) + i * sizeof(int), &fd, sizeof(int));
   return sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
@@ -49,10 +50,12 @@ TEST_F(SmuggleFd, WithEveryMessageOnTheMainSocket) {
   const size_t before = CountOpenFds();
   for (int round = 0; round < 4; ++round) {
     for (uint16_t id = 0; id < 40; ++id) {
-      if (id == static_cast<uint16_t>(MessageId::kChannel)) continue;  // those descriptors are ours to keep
+      if (id == static_cast<uint16_t>(MessageId::kChannel))
+        continue;  // those descriptors are ours to keep
       if (id == static_cast<uint16_t>(MessageId::kMount)) continue;
       const SocketHeader header = {.payload_len = 0, .message = MessageId{id}, .pad = 0};
-      ASSERT_EQ(SendWithFds(socket, &header, sizeof(header), gift.get()), static_cast<ssize_t>(sizeof(header)));
+      ASSERT_EQ(SendWithFds(socket, &header, sizeof(header), gift.get()),
+                static_cast<ssize_t>(sizeof(header)));
       Must(session.client().socket_way().ReceiveReply({.id = MessageId{id}}));
     }
   }
@@ -67,13 +70,16 @@ TEST_F(SmuggleFd, WithEveryPieceOfARequest) {
   struct {
     SocketHeader header;
     FdId fd;
-  } const request = {.header = {.payload_len = sizeof(FdId), .message = MessageId::kFStat, .pad = 0},
-                     .fd = session.root()};
+  } const request = {
+      .header = {.payload_len = sizeof(FdId), .message = MessageId::kFStat, .pad = 0},
+      .fd = session.root()};
   const int socket = session.client().socket_way().fd().get();
   for (int i = 0; i < 20; ++i) {
     const char* const bytes = reinterpret_cast<const char*>(&request);
-    for (size_t at = 0; at < sizeof(request); ++at) ASSERT_EQ(SendWithFds(socket, bytes + at, 1, gift.get()), 1);
-    EXPECT_EQ(Must(session.client().socket_way().ReceiveReply({.id = MessageId::kFStat})).id, MessageId::kFStat);
+    for (size_t at = 0; at < sizeof(request); ++at)
+      ASSERT_EQ(SendWithFds(socket, bytes + at, 1, gift.get()), 1);
+    EXPECT_EQ(Must(session.client().socket_way().ReceiveReply({.id = MessageId::kFStat})).id,
+              MessageId::kFStat);
   }
   EXPECT_EQ(CountOpenFds(), before);
 }

@@ -1,5 +1,5 @@
-// The window changes while the server reads it, at full speed: whatever name the server checked is the name it
-// uses. A checked name can lead nowhere else; one that is looked at twice could.
+// The window changes while the server reads it, at full speed: whatever name the server checked is
+// the name it uses. A checked name can lead nowhere else; one that is looked at twice could.
 
 #include <atomic>
 #include <cstring>
@@ -26,14 +26,16 @@ constexpr int kRounds = 20'000;
 class WindowDoubleFetch : public HostileTest {
  protected:
   WindowDoubleFetch()
-      : session_(std::make_unique<Session>(server_, Via::kChannel)), way_(session_->client().channel_way(0)) {}
+      : session_(std::make_unique<Session>(server_, Via::kChannel)),
+        way_(session_->client().channel_way(0)) {}
 
   void TearDown() override {
     session_.reset();
     HostileTest::TearDown();
   }
 
-  // Writes a request, lets `flip` change the window at full speed while the server has it, and gives the errno.
+  // Writes a request, lets `flip` change the window at full speed while the server has it, and
+  // gives the errno.
   template <typename Encode, typename Flip>
   void Run(MessageId id, Encode encode, Flip flip, int rounds = kRounds) {
     std::atomic<bool> done{false};
@@ -45,7 +47,8 @@ class WindowDoubleFetch : public HostileTest {
       encode(writer);
       const ChannelHeader header = {.message = id, .num_fds = 0, .pad = 0};
       std::memcpy(way_.window().data() + sizeof(PacketHeader), &header, sizeof(header));
-      way_.data_len().store(static_cast<uint32_t>(sizeof(header) + writer.size()), std::memory_order_relaxed);
+      way_.data_len().store(static_cast<uint32_t>(sizeof(header) + writer.size()),
+                            std::memory_order_relaxed);
       ASSERT_EQ(ErrorOf(way_.PassTurn()), 0);
       while (gofer::sys::ReceiveFd(way_.fd_socket()).ok()) {
       }
@@ -56,7 +59,8 @@ class WindowDoubleFetch : public HostileTest {
 
   // A byte of the payload, written as a peer writes it.
   void Put(size_t offset, char byte) {
-    reinterpret_cast<std::atomic<char>*>(way_.request().data() + offset)->store(byte, std::memory_order_relaxed);
+    reinterpret_cast<std::atomic<char>*>(way_.request().data() + offset)
+        ->store(byte, std::memory_order_relaxed);
   }
 
   std::unique_ptr<Session> session_;
@@ -69,7 +73,12 @@ TEST_F(WindowDoubleFetch, NameTurnsIntoAPathOut) {
   Run(
       MessageId::kMkdirAt,
       [this](gofer::ByteWriter& writer) {
-        EncodeNamed(MkdirAtReq{.fixed = {.dir_fd = session_->root(), .uid = kNoId, .gid = kNoId, .mode = 0755, .pad0 = 0, .pad1 = 0},
+        EncodeNamed(MkdirAtReq{.fixed = {.dir_fd = session_->root(),
+                                         .uid = kNoId,
+                                         .gid = kNoId,
+                                         .mode = 0755,
+                                         .pad0 = 0,
+                                         .pad1 = 0},
                                .name = "aaXbeside"},
                     writer);
       },

@@ -1,5 +1,5 @@
-// Illegal states and lengths of a window, in each phase: that channel ends, without spinning and without holding
-// anything up; its connection and all others go on.
+// Illegal states and lengths of a window, in each phase: that channel ends, without spinning and
+// without holding anything up; its connection and all others go on.
 
 #include <sys/mman.h>
 #include <time.h>
@@ -98,8 +98,8 @@ TEST_F(WindowState, TurnTakenBackAndGivenAtFullSpeed) {
   EXPECT_EQ(ErrorOf(session.client().over_socket().FStat(session.root())), 0);
 }
 
-// The client leaves, but something of it goes on to write into the memory: the state is never allowed to stay what
-// the server made it.
+// The client leaves, but something of it goes on to write into the memory: the state is never
+// allowed to stay what the server made it.
 TEST_F(WindowState, StateRewrittenWhileTheConnectionEnds) {
   for (int round = 0; round < 10; ++round) {
     auto session = std::make_unique<Session>(server_, Via::kChannel);
@@ -111,7 +111,8 @@ TEST_F(WindowState, StateRewrittenWhileTheConnectionEnds) {
       while (!done) way->state().store(0, std::memory_order_relaxed);
     });
     session.reset();
-    EXPECT_TRUE(server_.WaitForConnections(1)) << "the server waits for a window that its client has spoilt";
+    EXPECT_TRUE(server_.WaitForConnections(1))
+        << "the server waits for a window that its client has spoilt";
     done = true;
     writer.join();
     way->ShutDown();  // frees a server that fails this test

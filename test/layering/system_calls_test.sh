@@ -20,8 +20,9 @@ checked=0
 for library in "$@"; do
   [[ ${library} == *.a ]] || continue
   checked=$((checked + 1))
-  # As undefined symbols, in their 64-bit and fortified forms too.
-  if found=$(nm --undefined-only "${library}" 2>/dev/null | awk '$1 == "U" { print $2 }' | sort -u |
+  symbols=$(nm --undefined-only "${library}") || { echo "FAIL: nm cannot read ${library}"; exit 1; }
+  # In their 64-bit and fortified forms too.
+  if found=$(awk '$1 == "U" { print $2 }' <<<"${symbols}" | sort -u |
     sed -E 's/^__(.*)_chk$/\1/; s/^__(open(at)?(64)?)_2$/\1/; s/64$//' | grep -xE "${pattern%|}"); then
     echo "FAIL: ${library} calls" ${found}
     failures=$((failures + 1))

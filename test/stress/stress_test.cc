@@ -1,6 +1,6 @@
-// Many clients at once, mixed requests over several channels each, and renames that move directories under
-// everybody's feet: every answer makes sense, and what each client alone owns is as it left it. Meant for tsan as
-// much as for the plain build.
+// Many clients at once, mixed requests over several channels each, and renames that move
+// directories under everybody's feet: every answer makes sense, and what each client alone owns is
+// as it left it. Meant for tsan as much as for the plain build.
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -30,8 +30,8 @@ constexpr Owner kNobody = {.uid = kNoId, .gid = kNoId};
 constexpr size_t kClients = 8;
 constexpr int kRequests = 5000;
 
-// One client's life: two channels, a thread on each, half of its requests on files of its own, whose content it
-// knows, and half on what all share.
+// One client's life: two channels, a thread on each, half of its requests on files of its own,
+// whose content it knows, and half on what all share.
 class StressClient {
  public:
   StressClient(TestServer& server, size_t number) : client_(server.Connect()), number_(number) {
@@ -73,7 +73,8 @@ class StressClient {
     const uint64_t offset = (value % 64) * sizeof(text);
     ASSERT_EQ(Must(calls.PWrite(file, std::as_bytes(std::span(text)), offset)), sizeof(text));
     uint32_t echo[16] = {};
-    ASSERT_EQ(Must(calls.PRead(file, std::as_writable_bytes(std::span(echo)), offset)), sizeof(echo));
+    ASSERT_EQ(Must(calls.PRead(file, std::as_writable_bytes(std::span(echo)), offset)),
+              sizeof(echo));
     EXPECT_TRUE(std::equal(std::begin(text), std::end(text), std::begin(echo)));
   }
 
@@ -109,7 +110,10 @@ class StressClient {
           calls.UnlinkAt(parent, name, AT_REMOVEDIR).ok();
           break;
         case 4:  // the storm: whole directories change places
-          calls.RenameAt2(root_, dir, root_, absl::StrCat("shared", (dice >> 20) % 3), RENAME_EXCHANGE).ok();
+          calls
+              .RenameAt2(root_, dir, root_, absl::StrCat("shared", (dice >> 20) % 3),
+                         RENAME_EXCHANGE)
+              .ok();
           break;
         case 5:
           calls.RenameAt(parent, name, root_, absl::StrCat("moved", dice % 4)).ok();
@@ -140,7 +144,8 @@ TEST(Stress, EightClientsMixedRequestsAndARenameStorm) {
   TestServer server(tree);
   {
     std::vector<std::unique_ptr<StressClient>> clients;
-    for (size_t i = 0; i < kClients; ++i) clients.push_back(std::make_unique<StressClient>(server, i));
+    for (size_t i = 0; i < kClients; ++i)
+      clients.push_back(std::make_unique<StressClient>(server, i));
     std::vector<std::thread> threads;
     for (const auto& client : clients) threads.emplace_back([&client] { client->Run(); });
     for (std::thread& thread : threads) thread.join();
@@ -187,7 +192,9 @@ TEST(Stress, WalkersSeeADirectoryInOnePlaceOrTheOther) {
   }
   for (int i = 0; i < 3000; ++i) {
     const bool back = i % 2 != 0;
-    EXPECT_EQ(ErrorOf(client->over_channel(2).RenameAt(back ? b : a, "moving", back ? a : b, "moving")), 0);
+    EXPECT_EQ(
+        ErrorOf(client->over_channel(2).RenameAt(back ? b : a, "moving", back ? a : b, "moving")),
+        0);
   }
   done = true;
   for (std::thread& walker : walkers) walker.join();

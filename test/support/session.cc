@@ -27,7 +27,9 @@ lisafs::Calls MakeCalls(lisafs::Client& client, Via via) {
 }  // namespace
 
 Session::Session(TestServer& server, Via via, const lisafs::ConnectionOptions& options)
-    : client_(server.Connect(options)), root_(Must(client_->Mount()).root), calls_(MakeCalls(*client_, via)) {}
+    : client_(server.Connect(options)),
+      root_(Must(client_->Mount()).root),
+      calls_(MakeCalls(*client_, via)) {}
 
 ErrnoOr<Inode> Session::TryWalk(absl::string_view path) {
   if (path.empty()) return root_;
@@ -43,12 +45,16 @@ ErrnoOr<Inode> Session::TryWalk(absl::string_view path) {
 
 Inode Session::Walk(absl::string_view path, int line) { return Must(TryWalk(path), line); }
 
-FdId Session::Open(FdId file, uint32_t flags, int line) { return Must(calls_.OpenAt(file, flags), line).fd; }
+FdId Session::Open(FdId file, uint32_t flags, int line) {
+  return Must(calls_.OpenAt(file, flags), line).fd;
+}
 
 Inode Session::Create(absl::string_view path, absl::string_view text, int line) {
   const auto [dir, name] = SplitLast(path);
-  const lisafs::CreateResult created = Must(
-      calls_.OpenCreateAt(Walk(dir, line).control_fd, name, 0644, {.uid = 0, .gid = 0}, /*flags=*/2), line);
+  const lisafs::CreateResult created =
+      Must(calls_.OpenCreateAt(Walk(dir, line).control_fd, name, 0644, {.uid = 0, .gid = 0},
+                               /*flags=*/2),
+           line);
   Write(created.fd, text, 0, line);
   Must(calls_.Close({created.fd}), line);
   return created.child;
@@ -66,7 +72,8 @@ std::string Session::Read(FdId open_file, size_t size, uint64_t offset, int line
 }
 
 size_t Session::Write(FdId open_file, absl::string_view text, uint64_t offset, int line) {
-  return Must(calls_.PWrite(open_file, std::as_bytes(std::span(text.data(), text.size())), offset), line);
+  return Must(calls_.PWrite(open_file, std::as_bytes(std::span(text.data(), text.size())), offset),
+              line);
 }
 
 std::vector<lisafs::Dirent> Session::List(FdId open_dir, int32_t count, int line) {

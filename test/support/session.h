@@ -61,10 +61,13 @@ class Session {
   // Makes a file in a directory that exists, with text in it; closed again.
   lisafs::Inode Create(absl::string_view path, absl::string_view text, int line = __builtin_LINE());
   lisafs::Inode Mkdir(absl::string_view path, int line = __builtin_LINE());
-  std::string Read(lisafs::FdId open_file, size_t size, uint64_t offset = 0, int line = __builtin_LINE());
-  size_t Write(lisafs::FdId open_file, absl::string_view text, uint64_t offset = 0, int line = __builtin_LINE());
+  std::string Read(lisafs::FdId open_file, size_t size, uint64_t offset = 0,
+                   int line = __builtin_LINE());
+  size_t Write(lisafs::FdId open_file, absl::string_view text, uint64_t offset = 0,
+               int line = __builtin_LINE());
   // Everything in an open directory, from the start, asked for in pieces of `count`.
-  std::vector<lisafs::Dirent> List(lisafs::FdId open_dir, int32_t count = 65536, int line = __builtin_LINE());
+  std::vector<lisafs::Dirent> List(lisafs::FdId open_dir, int32_t count = 65536,
+                                   int line = __builtin_LINE());
 
  private:
   const std::unique_ptr<lisafs::Client> client_;
@@ -78,10 +81,9 @@ inline std::string ViaName(const ::testing::TestParamInfo<Via>& info) {
   return info.param == Via::kSocket ? "Socket" : "Channel";
 }
 #define INSTANTIATE_OVER_EACH_WAY(suite)                                                           \
-  INSTANTIATE_TEST_SUITE_P(Over, suite,                                                            \
-                           ::testing::Values(gofer::testing::Via::kSocket,                         \
-                                             gofer::testing::Via::kChannel),                       \
-                           gofer::testing::ViaName)
+  INSTANTIATE_TEST_SUITE_P(                                                                        \
+      Over, suite, ::testing::Values(gofer::testing::Via::kSocket, gofer::testing::Via::kChannel), \
+      gofer::testing::ViaName)
 
 }  // namespace gofer::testing
 

@@ -1,7 +1,11 @@
-// A directory on disk for one test: filled by verbs, looked at as the host sees it, removed at the end.
+// A directory on disk for one test: filled by verbs, looked at as the host sees it, removed at the
+// end.
 //
-// Names are relative to the tree's root. What fails ends the test at once: a test cannot go on without its tree.
-// Owner: removes everything below path() on destruction. Threads: safe as far as the host's calls are.
+// Names are relative to the tree's root. What fails ends the test at once: a test cannot go on
+// without its tree.
+//
+// Owner:   removes everything below path() on destruction.
+// Threads: safe as far as the host's calls are.
 
 #ifndef TEST_SUPPORT_TEMP_TREE_H_
 #define TEST_SUPPORT_TEMP_TREE_H_
@@ -43,11 +47,12 @@ class TempTree {
   // An O_PATH descriptor of the root, or of a name in it.
   UniqueFd OpenPath(absl::string_view name = "") const;
 
-  // What can be seen of the tree: a line per name with type, mode, owner, link count, size (not of directories)
-  // and content or target. Two trees that went through the same operations have the same snapshot.
+  // What can be seen of the tree: a line per name with type, mode, owner, link count, size (not of
+  // directories) and content or target. Two trees that went through the same operations have the
+  // same snapshot.
   std::map<std::string, std::string> Snapshot() const;
-  // As Snapshot, with inode numbers and all three times too: nothing at all has touched a tree whose two are the
-  // same.
+  // As Snapshot, with inode numbers and all three times too: nothing at all has touched a tree
+  // whose two are the same.
   std::map<std::string, std::string> StrictSnapshot() const;
 
  private:
@@ -56,7 +61,8 @@ class TempTree {
   std::string path_;
 };
 
-// The descriptors of this process, and its threads: what a test holds against its base when it looks for leaks.
+// The descriptors of this process, and its threads: what a test holds against its base when it
+// looks for leaks.
 size_t CountOpenFds();
 size_t CountThreads();
 

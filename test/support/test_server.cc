@@ -16,12 +16,14 @@ TestServer::TestServer(const TempTree& tree, const lisafs::ServerOptions& option
                        const fs::FilesystemOptions& filesystem_options)
     : TestServer(tree, "", options, filesystem_options) {}
 
-TestServer::TestServer(const TempTree& tree, const std::string& name, const lisafs::ServerOptions& options,
+TestServer::TestServer(const TempTree& tree, const std::string& name,
+                       const lisafs::ServerOptions& options,
                        const fs::FilesystemOptions& filesystem_options) {
   umask(0);  // as the gofer does at its start
   auto proc_fds = sys::OpenProcSelfFd();
   CHECK(proc_fds.ok()) << proc_fds.error().ToString();
-  auto filesystem = fs::Filesystem::Create(tree.OpenPath(name), *std::move(proc_fds), filesystem_options);
+  auto filesystem =
+      fs::Filesystem::Create(tree.OpenPath(name), *std::move(proc_fds), filesystem_options);
   CHECK(filesystem.ok()) << filesystem.status();
   filesystem_ = *std::move(filesystem);
   server_ = std::make_unique<lisafs::Server>(filesystem_.get(), options);

@@ -1,7 +1,8 @@
-// A LISAFS server in the test's own process, serving a TempTree over socket pairs: what tests talk to.
+// A LISAFS server in the test's own process, serving a TempTree over socket pairs: what tests talk
+// to.
 //
-// Owner:   the server and its filesystem; stopped on destruction. The tree and clients are the test's, and clients
-//          must not be used afterwards.
+// Owner:   the server and its filesystem; stopped on destruction. The tree and clients are the
+//          test's, and clients must not be used afterwards.
 // Threads: safe, as the server is. What cannot be set up ends the test.
 
 #ifndef TEST_SUPPORT_TEST_SERVER_H_
