@@ -1,5 +1,6 @@
-// Many threads on one small tree, with budgets so tight that everything is given up and reopened all the time.
-// What it asserts is little; what it is for is the thread and address sanitizers, and the lock order check.
+// Many threads on one small tree, with budgets so tight that everything is given up and reopened
+// all the time. What it asserts is little; what it is for is the thread and address sanitizers, and
+// the lock order check.
 
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -34,8 +35,8 @@ Name N(const std::string& text) {
 }
 
 bool IsExpected(Errno error) {
-  // What a file system says when others are busy in it, and our own ESTALE for a given-up descriptor whose name
-  // has been moved.
+  // What a file system says when others are busy in it, and our own ESTALE for a given-up
+  // descriptor whose name has been moved.
   for (const int expected : {ENOENT, EEXIST, ESTALE, ENOTDIR, ENOTEMPTY, EISDIR, EINVAL}) {
     if (error == expected) return true;
   }
@@ -125,13 +126,15 @@ class Worker {
 TEST(FilesystemConcurrency, EverythingAtOnce) {
   TempTree tree;
   for (int i = 0; i < kDirs; ++i) tree.Mkdir(absl::StrCat("d", i));
-  auto created = Filesystem::Create(tree.OpenPath(), *sys::OpenProcSelfFd(),
-                                    {.max_unreferenced_dentries = 3, .max_nodes = 1000, .max_fds = 24});
+  auto created =
+      Filesystem::Create(tree.OpenPath(), *sys::OpenProcSelfFd(),
+                         {.max_unreferenced_dentries = 3, .max_nodes = 1000, .max_fds = 24});
   ASSERT_TRUE(created.ok()) << created.status();
   Filesystem& fs = **created;
   {
     std::vector<std::thread> threads;
-    for (unsigned i = 0; i < kThreads; ++i) threads.emplace_back([&fs, i] { Worker(fs, i + 1).Run(); });
+    for (unsigned i = 0; i < kThreads; ++i)
+      threads.emplace_back([&fs, i] { Worker(fs, i + 1).Run(); });
     for (std::thread& thread : threads) thread.join();
   }
   fs.dentries().Purge();

@@ -8,7 +8,8 @@
 
 namespace gofer::fs {
 
-Dentry::Dentry(DentryCache* cache, RefPtr<Dentry> parent, absl::string_view name, RefPtr<Inode> inode)
+Dentry::Dentry(DentryCache* cache, RefPtr<Dentry> parent, absl::string_view name,
+               RefPtr<Inode> inode)
     : cache_(cache),
       inode_(std::move(inode)),
       dir_(inode_->is_directory() ? std::make_unique<DirState>() : nullptr),
@@ -23,7 +24,8 @@ void Dentry::Unref() const {
       return;
     }
   }
-  // Once the reference is dropped another thread may destroy the Dentry: nothing of it is looked at afterwards.
+  // Once the reference is dropped another thread may destroy the Dentry: nothing of it is looked at
+  // afterwards.
   DentryCache& cache = *cache_;
   DentryCache::Victims victims;
   cache.DropReference(const_cast<Dentry&>(*this), victims);
@@ -48,7 +50,8 @@ RefPtr<Dentry> DentryCache::Find(const Dentry& dir, absl::string_view name) {
 }
 
 RefPtr<Dentry> DentryCache::Add(Dentry& dir, absl::string_view name, RefPtr<Inode> inode) {
-  auto added = RefPtr<Dentry>::Adopt(new Dentry(this, RefPtr<Dentry>(&dir), name, std::move(inode)));
+  auto added =
+      RefPtr<Dentry>::Adopt(new Dentry(this, RefPtr<Dentry>(&dir), name, std::move(inode)));
   size_.fetch_add(1, std::memory_order_relaxed);
   RefPtr<Dentry> replaced;  // dropped after the lock
   DirState& state = dir.dir();
@@ -81,7 +84,8 @@ void DentryCache::Delete(const Dentry& dentry) {
     below.pop_back();
     top->deleted_.store(true, std::memory_order_release);
     if (!top->is_directory()) continue;
-    // Normally empty: a directory that can be removed has no children, unless they went behind our back.
+    // Normally empty: a directory that can be removed has no children, unless they went behind our
+    // back.
     absl::ReaderMutexLock lock(&top->dir().children_mu);
     for (Dentry* const child : top->dir().children) below.emplace_back(child);
   }
@@ -139,8 +143,9 @@ size_t DentryCache::unreferenced() const {
 }
 
 void DentryCache::DropReference(Dentry& dentry, Victims& victims) {
-  // A reference that is the last one is dropped under the lock: until then nobody may destroy the Dentry, and
-  // afterwards it is either in the list, where only this lock's holder destroys it, or ours.
+  // A reference that is the last one is dropped under the lock: until then nobody may destroy the
+  // Dentry, and afterwards it is either in the list, where only this lock's holder destroys it, or
+  // ours.
   absl::MutexLock lock(&mu_);
   if (dentry.refs_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   const bool hashed = dentry.hashed_.load(std::memory_order_relaxed);
@@ -149,7 +154,8 @@ void DentryCache::DropReference(Dentry& dentry, Victims& victims) {
     if (lru_size_ > capacity_) EvictLocked(lru_size_ - capacity_, victims);
     return;
   }
-  // It has no name to be asked for by: its descriptor, and the disk space behind it, are released now.
+  // It has no name to be asked for by: its descriptor, and the disk space behind it, are released
+  // now.
   if (hashed && !UnhashIfUnreferencedLocked(dentry)) return;
   LruRemoveLocked(dentry);
   victims.push_back(&dentry);

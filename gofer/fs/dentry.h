@@ -1,15 +1,18 @@
-// Dentry: a name in a directory, pointing to an Inode. DentryCache: the tree's bookkeeping, and the Dentries
+// Dentry: a name in a directory, pointing to an Inode. DentryCache: the tree's bookkeeping, and the
+//         Dentries
 // that nobody refers to any more but may be asked for again.
 //
-// There is one Dentry per place in the served tree, whoever looks: several connections that overlap share it, so
-// a rename or unlink through one is seen by all. The tree holds what is referenced, its ancestors, and a bounded
-// number of unreferenced Dentries.
+// There is one Dentry per place in the served tree, whoever looks: several connections that overlap
+// share it, so a rename or unlink through one is seen by all. The tree holds what is referenced,
+// its ancestors, and a bounded number of unreferenced Dentries.
 //
-// Owner:   a RefPtr keeps a Dentry and its ancestors. The parent's map of children is weak. With its last
-//          reference a Dentry goes to the cache, or is destroyed when it has no name any more.
+// Owner:   a RefPtr keeps a Dentry and its ancestors. The parent's map of children is weak. With
+//          its last reference a Dentry goes to the cache, or is destroyed when it has no name any
+//          more.
 // Threads: safe.
 // Locks:   in this order, see filesystem.h:
-//            op_mu      of a directory: shared while a name in it is looked up, exclusive while names in it are
+//            op_mu      of a directory: shared while a name in it is looked up, exclusive while
+//            names in it are
 //                       made, removed or moved. The only one that is held across host calls.
 //            DentryCache::mu_  parents, names, the LRU list.
 //            children_mu  of a directory: its map. A leaf. No reference is dropped under it.
@@ -87,7 +90,8 @@ class Dentry {
   DentryCache* const cache_;
   const RefPtr<Inode> inode_;
   const std::unique_ptr<DirState> dir_;
-  // Changed under DentryCache::mu_ and children_mu of the old and the new parent; read under any of them.
+  // Changed under DentryCache::mu_ and children_mu of the old and the new parent; read under any of
+  // them.
   RefPtr<Dentry> parent_;  // null: the root
   std::string name_;
   std::atomic<bool> deleted_{false};
@@ -102,7 +106,9 @@ class Dentry {
 inline size_t DentryNameHash::operator()(const Dentry* dentry) const {
   return absl::HashOf(absl::string_view(dentry->name_));
 }
-inline bool DentryNameEq::operator()(const Dentry* a, absl::string_view b) const { return a->name_ == b; }
+inline bool DentryNameEq::operator()(const Dentry* a, absl::string_view b) const {
+  return a->name_ == b;
+}
 
 class DentryCache {
  public:
@@ -115,10 +121,11 @@ class DentryCache {
   RefPtr<Dentry> MakeRoot(RefPtr<Inode> inode);
   // The child of that name, or null. Takes children_mu.
   RefPtr<Dentry> Find(const Dentry& dir, absl::string_view name);
-  // The child of that name and Inode: the one that is there, or a new one in place of one with another Inode.
+  // The child of that name and Inode: the one that is there, or a new one in place of one with
+  // another Inode.
   RefPtr<Dentry> Add(Dentry& dir, absl::string_view name, RefPtr<Inode> inode);
-  // Takes a Dentry out of the tree because its name leads elsewhere by now. It is not deleted: its clients go on
-  // with the file they have.
+  // Takes a Dentry out of the tree because its name leads elsewhere by now. It is not deleted: its
+  // clients go on with the file they have.
   void Forget(const Dentry& dentry) ABSL_LOCKS_EXCLUDED(mu_);
   // Takes it out because a client removed it, and marks it and all below it deleted.
   void Delete(const Dentry& dentry) ABSL_LOCKS_EXCLUDED(mu_);

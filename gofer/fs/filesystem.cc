@@ -22,8 +22,8 @@ namespace {
 
 // Descriptors given up at once when they run out: enough that the next lookups need not ask again.
 constexpr size_t kGiveUpBatch = 256;
-// What getdents64 is given at a time. On the stack: the records are parsed, so they may not lie in memory that
-// the client can write.
+// What getdents64 is given at a time. On the stack: the records are parsed, so they may not lie in
+// memory that the client can write.
 constexpr size_t kDirBuffer = 32 * 1024;
 // The longest record of getdents64: a name of 255 bytes.
 constexpr size_t kMaxDirRecord = 280;
@@ -46,7 +46,8 @@ absl::StatusOr<std::unique_ptr<Filesystem>> Filesystem::Create(UniqueFd root, Un
   ErrnoOr<sys::Attr> attr = sys::Statx(root);
   if (!attr.ok()) return ToStatus(attr.error(), "statx(root)");
   if (InodeKey::Of(*attr).mnt_id == 0) {
-    return absl::FailedPreconditionError("statx(root): the kernel gives no mount id; Linux 5.8 or later is needed");
+    return absl::FailedPreconditionError(
+        "statx(root): the kernel gives no mount id; Linux 5.8 or later is needed");
   }
   auto filesystem = absl::WrapUnique(new Filesystem(std::move(proc_fds), options));
   RefPtr<Inode> inode = filesystem->inodes_.Intern(std::move(root), *attr);
@@ -67,13 +68,14 @@ Filesystem::~Filesystem() = default;
 // ---- descriptors
 
 ErrnoOr<PathFd> Filesystem::Pin(const Dentry& dentry) {
-  if (std::optional<PathFd> pinned = dentry.inode().TryPin(); pinned.has_value()) return *std::move(pinned);
+  if (std::optional<PathFd> pinned = dentry.inode().TryPin(); pinned.has_value())
+    return *std::move(pinned);
   return PinSlow(dentry);
 }
 
 ErrnoOr<PathFd> Filesystem::PinSlow(const Dentry& dentry) {
-  // Climb to the nearest ancestor that still has its descriptor (the root always has), then come down again by
-  // name. A loop, not a recursion: how deep the tree is was the client's choice.
+  // Climb to the nearest ancestor that still has its descriptor (the root always has), then come
+  // down again by name. A loop, not a recursion: how deep the tree is was the client's choice.
   struct Step {
     RefPtr<Dentry> dentry;
     std::string name;
@@ -98,7 +100,8 @@ ErrnoOr<PathFd> Filesystem::PinSlow(const Dentry& dentry) {
   return pinned;
 }
 
-ErrnoOr<PathFd> Filesystem::ReopenByName(const Dentry& dentry, BorrowedFd parent, const std::string& name) {
+ErrnoOr<PathFd> Filesystem::ReopenByName(const Dentry& dentry, BorrowedFd parent,
+                                         const std::string& name) {
   ASSIGN_OR_RETURN(const Name checked, Name::Parse(name));
   ErrnoOr<UniqueFd> fd = WithFdsToSpare([&] { return sys::OpenPath(parent, checked); });
   if (!fd.ok()) return fd.error() == ENOENT ? Errno(ESTALE) : fd.error();
@@ -115,14 +118,16 @@ bool Filesystem::GaveUpFdsAfter(Errno error) {
 }
 
 ErrnoOr<void> Filesystem::ReserveNode() {
-  if (dentries_.size() < options_.max_nodes) [[likely]] return {};
+  if (dentries_.size() < options_.max_nodes) [[likely]]
+    return {};
   dentries_.Purge();
   if (dentries_.size() < options_.max_nodes) return {};
   return Errno(ENFILE);
 }
 
 ErrnoOr<void> Filesystem::ReserveFd() {
-  if (open_fds() < options_.max_fds) [[likely]] return {};
+  if (open_fds() < options_.max_fds) [[likely]]
+    return {};
   dentries_.Purge();
   if (open_fds() >= options_.max_fds) inodes_.GiveUpFds(kGiveUpBatch);
   if (open_fds() >= options_.max_fds) return Errno(ENFILE);
@@ -138,7 +143,8 @@ void Filesystem::KeepReachable(const Dentry& dentry) {
 // ---- looking
 
 Entry Filesystem::AddChild(Dentry& dir, const Name& name, UniqueFd fd, const sys::Attr& attr) {
-  return {.dentry = dentries_.Add(dir, name.view(), inodes_.Intern(std::move(fd), attr)), .attr = attr};
+  return {.dentry = dentries_.Add(dir, name.view(), inodes_.Intern(std::move(fd), attr)),
+          .attr = attr};
 }
 
 ErrnoOr<Entry> Filesystem::OpenChild(Dentry& dir, BorrowedFd dir_fd, const Name& name) {
@@ -158,7 +164,8 @@ ErrnoOr<Entry> Filesystem::Lookup(Dentry& dir, const Name& name) {
     ErrnoOr<sys::Attr> attr = sys::StatxAt(dir_fd, name);
     if (!attr.ok() && !(attr.error() == ENOENT)) return attr.error();
     if (attr.ok() && known->inode().Matches(*attr)) {
-      // Who gets a Dentry can rely on its file, wherever its name leads later: it needs the descriptor now.
+      // Who gets a Dentry can rely on its file, wherever its name leads later: it needs the
+      // descriptor now.
       const ErrnoOr<PathFd> pinned = Pin(*known);
       if (pinned.ok()) return Entry{std::move(known), *attr};
       if (!(pinned.error() == ESTALE)) return pinned.error();
@@ -214,8 +221,9 @@ ErrnoOr<void> Filesystem::Truncate(Dentry& dentry, uint64_t size) {
   if (dentry.type() != S_IFREG) return Errno(EINVAL);
   if (size > INT64_MAX) return Errno(EINVAL);
   ASSIGN_OR_RETURN(const PathFd path_fd, Pin(dentry));
-  ASSIGN_OR_RETURN(const UniqueFd fd,
-                   WithFdsToSpare([&] { return proc_fds_.Reopen(path_fd, O_WRONLY | O_NONBLOCK); }));
+  ASSIGN_OR_RETURN(const UniqueFd fd, WithFdsToSpare([&] {
+                     return proc_fds_.Reopen(path_fd, O_WRONLY | O_NONBLOCK);
+                   }));
   return sys::FTruncate(fd, size);
 }
 
@@ -226,9 +234,11 @@ ErrnoOr<RefPtr<Handle>> Filesystem::Open(Dentry& dentry, int flags) {
   RETURN_IF_ERROR(ReserveFd());
   ASSIGN_OR_RETURN(const PathFd path_fd, Pin(dentry));
   ASSIGN_OR_RETURN(UniqueFd fd, WithFdsToSpare([&] {
-                     return proc_fds_.Reopen(path_fd, (flags & (O_ACCMODE | O_TRUNC)) | O_NONBLOCK | O_NOCTTY);
+                     return proc_fds_.Reopen(
+                         path_fd, (flags & (O_ACCMODE | O_TRUNC)) | O_NONBLOCK | O_NOCTTY);
                    }));
-  return RefPtr<Handle>::Adopt(new Handle(RefPtr<Dentry>(&dentry), access, std::move(fd), handle_fds_));
+  return RefPtr<Handle>::Adopt(
+      new Handle(RefPtr<Dentry>(&dentry), access, std::move(fd), handle_fds_));
 }
 
 ErrnoOr<BorrowedFd> Filesystem::FdOf(Handle& handle) {
@@ -252,7 +262,8 @@ ErrnoOr<size_t> Filesystem::Read(Handle& handle, std::span<std::byte> to, uint64
   return sys::PReadFull(fd, to, offset);
 }
 
-ErrnoOr<size_t> Filesystem::Write(Handle& handle, std::span<const std::byte> from, uint64_t offset) {
+ErrnoOr<size_t> Filesystem::Write(Handle& handle, std::span<const std::byte> from,
+                                  uint64_t offset) {
   if (!handle.writable()) return Errno(EBADF);
   ASSIGN_OR_RETURN(const BorrowedFd fd, FdOf(handle));
   return sys::PWriteFull(fd, from, offset);
@@ -276,8 +287,9 @@ ErrnoOr<void> Filesystem::ReadDir(Handle& handle, bool rewind, size_t budget,
   ASSIGN_OR_RETURN(const BorrowedFd fd, FdOf(handle));
   const InodeKey& key = dir.inode().key();
   ASSIGN_OR_RETURN(const struct statfs statfs, sys::StatFs(fd));
-  // Everything in a directory is on its device, but for files of overlayfs's lower layers. What is mounted on a
-  // name has another device; the entry is of the name below it, whose inode number it gives.
+  // Everything in a directory is on its device, but for files of overlayfs's lower layers. What is
+  // mounted on a name has another device; the entry is of the name below it, whose inode number it
+  // gives.
   const bool ask_each = statfs.f_type == OVERLAYFS_SUPER_MAGIC;
   absl::MutexLock lock(&handle.position_mu_);
   if (rewind) RETURN_IF_ERROR(sys::SeekTo(fd, 0));

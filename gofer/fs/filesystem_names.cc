@@ -13,9 +13,9 @@
 namespace gofer::fs {
 namespace {
 
-// What is left of a new regular file's mode after its owner was set: the kernel takes set-user-ID away with any
-// chown of a regular file, and set-group-ID where the group may execute. A file made with the right owner from
-// the start must not differ from one that was given it.
+// What is left of a new regular file's mode after its owner was set: the kernel takes set-user-ID
+// away with any chown of a regular file, and set-group-ID where the group may execute. A file made
+// with the right owner from the start must not differ from one that was given it.
 uint32_t ModeAfterChown(uint32_t mode) {
   mode &= 07777 & ~static_cast<uint32_t>(S_ISUID);
   if ((mode & S_IXGRP) != 0) mode &= ~static_cast<uint32_t>(S_ISGID);
@@ -25,20 +25,24 @@ uint32_t ModeAfterChown(uint32_t mode) {
 }  // namespace
 
 bool Filesystem::IsOwn(Owner owner) const {
-  return (owner.uid == kKeepId || owner.uid == own_uid_) && (owner.gid == kKeepId || owner.gid == own_gid_);
+  return (owner.uid == kKeepId || owner.uid == own_uid_) &&
+         (owner.gid == kKeepId || owner.gid == own_gid_);
 }
 
-ErrnoOr<Filesystem::NewFile> Filesystem::CreateHostFile(BorrowedFd dir, const Name& name, uint32_t mode,
-                                                        Owner owner, int access) {
+ErrnoOr<Filesystem::NewFile> Filesystem::CreateHostFile(BorrowedFd dir, const Name& name,
+                                                        uint32_t mode, Owner owner, int access) {
   RETURN_IF_ERROR(ReserveNode());
   RETURN_IF_ERROR(ReserveFd());
   mode = ModeAfterChown(mode);
-  // A file that will be somebody else's is nobody's until it is complete: 0600, then the owner, then the mode.
+  // A file that will be somebody else's is nobody's until it is complete: 0600, then the owner,
+  // then the mode.
   const uint32_t first_mode = IsOwn(owner) ? mode : 0600;
-  ASSIGN_OR_RETURN(UniqueFd fd,
-                   WithFdsToSpare([&] { return sys::CreateExclusive(dir, name, access, first_mode); }));
+  ASSIGN_OR_RETURN(UniqueFd fd, WithFdsToSpare([&] {
+                     return sys::CreateExclusive(dir, name, access, first_mode);
+                   }));
   const auto finish = [&]() -> ErrnoOr<NewFile> {
-    ASSIGN_OR_RETURN(UniqueFd path_fd, WithFdsToSpare([&] { return proc_fds_.Reopen(fd, O_PATH); }));
+    ASSIGN_OR_RETURN(UniqueFd path_fd,
+                     WithFdsToSpare([&] { return proc_fds_.Reopen(fd, O_PATH); }));
     ASSIGN_OR_RETURN(sys::Attr attr, sys::Statx(path_fd));
     const bool owned = (owner.uid == kKeepId || owner.uid == attr.stx_uid) &&
                        (owner.gid == kKeepId || owner.gid == attr.stx_gid);
@@ -60,7 +64,8 @@ ErrnoOr<OpenEntry> Filesystem::CreateFile(Dentry& dir, const Name& name, uint32_
   ASSIGN_OR_RETURN(const PathFd dir_fd, Pin(dir));
   ASSIGN_OR_RETURN(NewFile file, CreateHostFile(dir_fd, name, mode, owner, access));
   Entry entry = AddChild(dir, name, std::move(file.path_fd), file.attr);
-  auto handle = RefPtr<Handle>::Adopt(new Handle(entry.dentry, access, std::move(file.fd), handle_fds_));
+  auto handle =
+      RefPtr<Handle>::Adopt(new Handle(entry.dentry, access, std::move(file.fd), handle_fds_));
   return OpenEntry{.entry = std::move(entry), .handle = std::move(handle)};
 }
 
@@ -71,8 +76,8 @@ ErrnoOr<Entry> Filesystem::MakeFile(Dentry& dir, const Name& name, uint32_t mode
   return AddChild(dir, name, std::move(file.path_fd), file.attr);
 }
 
-ErrnoOr<Entry> Filesystem::Adopt(Dentry& dir, BorrowedFd dir_fd, const Name& name, uint32_t type, Owner owner,
-                                 int undo_flags) {
+ErrnoOr<Entry> Filesystem::Adopt(Dentry& dir, BorrowedFd dir_fd, const Name& name, uint32_t type,
+                                 Owner owner, int undo_flags) {
   const auto finish = [&]() -> ErrnoOr<Entry> {
     ASSIGN_OR_RETURN(UniqueFd fd, WithFdsToSpare([&] { return sys::OpenPath(dir_fd, name); }));
     ASSIGN_OR_RETURN(sys::Attr attr, sys::Statx(fd));
@@ -95,8 +100,8 @@ ErrnoOr<Entry> Filesystem::MakeDir(Dentry& dir, const Name& name, uint32_t mode,
   RETURN_IF_ERROR(ReserveNode());
   RETURN_IF_ERROR(ReserveFd());
   ASSIGN_OR_RETURN(const PathFd dir_fd, Pin(dir));
-  // mkdir takes these bits and leaves set-group-ID to the parent; a directory keeps its mode when it is given
-  // away.
+  // mkdir takes these bits and leaves set-group-ID to the parent; a directory keeps its mode when
+  // it is given away.
   mode &= 01777;
   const bool own = IsOwn(owner);
   RETURN_IF_ERROR(sys::Mkdir(dir_fd, name, own ? mode : 0700));
@@ -147,10 +152,12 @@ ErrnoOr<Entry> Filesystem::MakeLink(Dentry& dir, const Name& name, Dentry& targe
     (void)sys::Unlink(dir_fd, name, 0);
     return attr.error();
   }
-  return Entry{.dentry = dentries_.Add(dir, name.view(), RefPtr<Inode>(&target.inode())), .attr = *attr};
+  return Entry{.dentry = dentries_.Add(dir, name.view(), RefPtr<Inode>(&target.inode())),
+               .attr = *attr};
 }
 
-ErrnoOr<BoundEntry> Filesystem::Bind(Dentry& dir, const Name& name, int type, uint32_t mode, Owner owner) {
+ErrnoOr<BoundEntry> Filesystem::Bind(Dentry& dir, const Name& name, int type, uint32_t mode,
+                                     Owner owner) {
   absl::MutexLock lock(&dir.dir().op_mu);
   RETURN_IF_ERROR(ReserveNode());
   RETURN_IF_ERROR(ReserveFd());
@@ -171,9 +178,10 @@ ErrnoOr<void> Filesystem::Unlink(Dentry& dir, const Name& name, int flags) {
   return {};
 }
 
-// Which locks are taken here depends on the arguments, which clang's analysis cannot follow. Nobody else ever holds
-// two op_mu; two renames lock them in the order of their addresses.
-ErrnoOr<void> Filesystem::Rename(Dentry& old_dir, const Name& old_name, Dentry& new_dir, const Name& new_name,
+// Which locks are taken here depends on the arguments, which clang's analysis cannot follow. Nobody
+// else ever holds two op_mu; two renames lock them in the order of their addresses.
+ErrnoOr<void> Filesystem::Rename(Dentry& old_dir, const Name& old_name, Dentry& new_dir,
+                                 const Name& new_name,
                                  unsigned flags) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   if (&old_dir == &new_dir && old_name.view() == new_name.view()) return {};
   absl::Mutex* first = &old_dir.dir().op_mu;

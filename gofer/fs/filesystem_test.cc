@@ -62,9 +62,8 @@ class FilesystemTest : public ::testing::Test {
     std::vector<std::string> names;
     for (bool rewind = true;; rewind = false) {
       const size_t before = names.size();
-      const ErrnoOr<void> read = fs_->ReadDir(**handle, rewind, budget, [&](const DirEntry& entry) {
-        names.emplace_back(entry.name);
-      });
+      const ErrnoOr<void> read = fs_->ReadDir(
+          **handle, rewind, budget, [&](const DirEntry& entry) { names.emplace_back(entry.name); });
       CHECK(read.ok());
       if (names.size() == before) return names;
     }
@@ -197,7 +196,8 @@ TEST_F(FilesystemTest, ExchangeSwapsPlaces) {
 }
 
 TEST_F(FilesystemTest, CreateIsExclusiveAndGivesModeAndOwner) {
-  ErrnoOr<OpenEntry> made = fs_->CreateFile(fs_->root(), N("f"), 0640, {.uid = 7, .gid = 8}, O_RDWR);
+  ErrnoOr<OpenEntry> made =
+      fs_->CreateFile(fs_->root(), N("f"), 0640, {.uid = 7, .gid = 8}, O_RDWR);
   ASSERT_TRUE(made.ok()) << made.error().ToString();
   const struct stat stat = tree_.Stat("f");
   EXPECT_EQ(stat.st_mode, S_IFREG | 0640u);
@@ -315,14 +315,16 @@ TEST_F(FilesystemTest, XattrsOfUserOnly) {
   EXPECT_EQ(ErrorOf(fs_->SetXattr(*link.dentry, "user.k", std::span(&value, 1), 0)), EPERM);
   char names[64];
   EXPECT_EQ(*fs_->ListXattr(*link.dentry, names), 0u);
-  EXPECT_EQ(absl::string_view(names, *fs_->ListXattr(*f.dentry, names)), absl::string_view("user.k\0", 7));
+  EXPECT_EQ(absl::string_view(names, *fs_->ListXattr(*f.dentry, names)),
+            absl::string_view("user.k\0", 7));
   EXPECT_EQ(ErrorOf(fs_->RemoveXattr(*f.dentry, "user.k")), 0);
 }
 
 // A budget of few descriptors.
 class TightFilesystemTest : public FilesystemTest {
  protected:
-  TightFilesystemTest() : FilesystemTest({.max_unreferenced_dentries = 4, .max_nodes = 400, .max_fds = 20}) {}
+  TightFilesystemTest()
+      : FilesystemTest({.max_unreferenced_dentries = 4, .max_nodes = 400, .max_fds = 20}) {}
 };
 
 TEST_F(TightFilesystemTest, DescriptorsAreGivenUpAndReopenedByName) {

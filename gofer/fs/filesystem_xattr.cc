@@ -20,9 +20,9 @@ constexpr size_t kMaxXattrName = 255;
 
 enum class Use { kRead, kWrite };
 
-// user.* belongs to the client. File capabilities may be seen, since a sandbox asks for them at every exec, but
-// not set. The rest (trusted, system, other security attributes, and overlayfs's own) would let a client act on
-// the host beyond its tree.
+// user.* belongs to the client. File capabilities may be seen, since a sandbox asks for them at
+// every exec, but not set. The rest (trusted, system, other security attributes, and overlayfs's
+// own) would let a client act on the host beyond its tree.
 bool IsAllowed(absl::string_view name, Use use) {
   if (absl::StartsWith(name, "user.")) return !absl::StartsWith(name, "user.overlay.");
   return use == Use::kRead && name == "security.capability";
@@ -35,7 +35,9 @@ ErrnoOr<std::string> CheckName(absl::string_view name, Use use) {
   return std::string(name);
 }
 
-bool HasXattrs(const Dentry& dentry) { return dentry.type() == S_IFREG || dentry.type() == S_IFDIR; }
+bool HasXattrs(const Dentry& dentry) {
+  return dentry.type() == S_IFREG || dentry.type() == S_IFDIR;
+}
 
 }  // namespace
 
@@ -44,15 +46,16 @@ ErrnoOr<UniqueFd> Filesystem::OpenForXattr(const Dentry& dentry) {
   return WithFdsToSpare([&] { return proc_fds_.Reopen(fd, O_RDONLY | O_NONBLOCK); });
 }
 
-ErrnoOr<size_t> Filesystem::GetXattr(Dentry& dentry, absl::string_view name, std::span<std::byte> value) {
+ErrnoOr<size_t> Filesystem::GetXattr(Dentry& dentry, absl::string_view name,
+                                     std::span<std::byte> value) {
   ASSIGN_OR_RETURN(const std::string checked, CheckName(name, Use::kRead));
   if (!HasXattrs(dentry)) return Errno(ENODATA);
   ASSIGN_OR_RETURN(const UniqueFd fd, OpenForXattr(dentry));
   return sys::GetXattr(fd, checked.c_str(), value);
 }
 
-ErrnoOr<void> Filesystem::SetXattr(Dentry& dentry, absl::string_view name, std::span<const std::byte> value,
-                                   int flags) {
+ErrnoOr<void> Filesystem::SetXattr(Dentry& dentry, absl::string_view name,
+                                   std::span<const std::byte> value, int flags) {
   ASSIGN_OR_RETURN(const std::string checked, CheckName(name, Use::kWrite));
   if (!HasXattrs(dentry)) return Errno(EPERM);
   ASSIGN_OR_RETURN(const UniqueFd fd, OpenForXattr(dentry));

@@ -1,11 +1,12 @@
 // Handle: an open file of a client, with the access it was opened for.
 //
-// Its host descriptor may be given to the client (donated): then the client shares that open file description
-// and could change its flags or position at will, so the Handle lets go of it and opens one of its own when it
-// first needs one. For a donated regular file that is usually never.
+// Its host descriptor may be given to the client (donated): then the client shares that open file
+// description and could change its flags or position at will, so the Handle lets go of it and opens
+// one of its own when it first needs one. For a donated regular file that is usually never.
 //
 // Owner:   kept by RefPtr: a LISAFS OpenFd, a FUSE handle table. Keeps its Dentry.
-// Threads: safe. The position of a directory belongs to one reader at a time, see Filesystem::ReadDir.
+// Threads: safe. The position of a directory belongs to one reader at a time, see
+//          Filesystem::ReadDir.
 
 #ifndef GOFER_FS_HANDLE_H_
 #define GOFER_FS_HANDLE_H_

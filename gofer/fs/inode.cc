@@ -39,13 +39,14 @@ bool Inode::BirthDiffers(const sys::Attr& attr) const {
 
 bool Inode::Matches(const sys::Attr& attr) const {
   if (InodeKey::Of(attr) != key_ || (attr.stx_mode & S_IFMT) != type_) return false;
-  // With the descriptor held the number cannot have been given to another file. A birth time that differs is
-  // then the work of a stacked file system (overlayfs's copy-up), not another file.
+  // With the descriptor held the number cannot have been given to another file. A birth time that
+  // differs is then the work of a stacked file system (overlayfs's copy-up), not another file.
   return pins_.load(std::memory_order_relaxed) >= 0 || !BirthDiffers(attr);
 }
 
 void Inode::Unref() const {
-  // The last reference goes under the table's lock, where Intern could otherwise find an Inode that is dying.
+  // The last reference goes under the table's lock, where Intern could otherwise find an Inode that
+  // is dying.
   uint32_t refs = refs_.load(std::memory_order_relaxed);
   while (refs > 1) {
     if (refs_.compare_exchange_weak(refs, refs - 1, std::memory_order_release,
@@ -56,7 +57,9 @@ void Inode::Unref() const {
   table_->Release(const_cast<Inode*>(this));
 }
 
-InodeTable::~InodeTable() { CHECK(inodes_.empty()) << inodes_.size() << " inodes outlive their table"; }
+InodeTable::~InodeTable() {
+  CHECK(inodes_.empty()) << inodes_.size() << " inodes outlive their table";
+}
 
 void InodeTable::InstallLocked(Inode& inode, UniqueFd fd) {
   inode.fd_ = fd.Release();
@@ -96,8 +99,8 @@ RefPtr<Inode> InodeTable::Intern(UniqueFd fd, const sys::Attr& attr) {
     }
     return RefPtr<Inode>::Adopt(slot);
   }
-  // An entry that does not match is of a file that is gone, whose number has been given anew. Its Dentries keep
-  // it until they notice.
+  // An entry that does not match is of a file that is gone, whose number has been given anew. Its
+  // Dentries keep it until they notice.
   if (slot != nullptr) slot->in_table_ = false;
   slot = new Inode(this, attr);
   InstallLocked(*slot, std::move(fd));
@@ -121,14 +124,16 @@ size_t InodeTable::GiveUpFds(size_t count) {
   std::vector<UniqueFd> closing;  // closed after the lock
   absl::MutexLock lock(&mu_);
   // Two rounds at most: the first may only clear the marks of use.
-  for (size_t looked = 0, limit = 2 * open_fds(); looked < limit && closing.size() < count; ++looked) {
+  for (size_t looked = 0, limit = 2 * open_fds(); looked < limit && closing.size() < count;
+       ++looked) {
     Inode* const inode = clock_hand_;
     if (inode == nullptr) break;
     clock_hand_ = inode->next_;
     if (inode->keep_fd_.load(std::memory_order_relaxed)) continue;
     if (inode->used_.exchange(false, std::memory_order_relaxed)) continue;
     int32_t unused = 0;
-    if (!inode->pins_.compare_exchange_strong(unused, Inode::kNoFd, std::memory_order_acquire)) continue;
+    if (!inode->pins_.compare_exchange_strong(unused, Inode::kNoFd, std::memory_order_acquire))
+      continue;
     UnlinkLocked(*inode);
     closing.emplace_back(std::exchange(inode->fd_, -1));
   }

@@ -1,11 +1,14 @@
-// Inode: one host file, and the O_PATH descriptor that holds it. InodeTable: all of them, by identity.
+// Inode: one host file, and the O_PATH descriptor that holds it. InodeTable: all of them, by
+//        identity.
 //
-// Identity is device, inode number and mount id. While the descriptor is held the kernel cannot give the number
-// to another file, so the key alone is exact; when it was given up (descriptors are a budget) the birth time is
-// compared too before the file is trusted again.
+// Identity is device, inode number and mount id. While the descriptor is held the kernel cannot
+// give the number to another file, so the key alone is exact; when it was given up (descriptors are
+// a budget) the birth time is compared too before the file is trusted again.
 //
-// Owner:   an Inode is kept by the Dentries that name it; the table only finds it. Hard links share one.
-// Threads: safe. A descriptor in use is pinned; an unpinned one may be given up at any moment, see PathFd.
+// Owner:   an Inode is kept by the Dentries that name it; the table only finds it. Hard links share
+//          one.
+// Threads: safe. A descriptor in use is pinned; an unpinned one may be given up at any moment, see
+//          PathFd.
 // Locks:   InodeTable::mu_ is a leaf. Descriptors are closed outside it, since closing can block.
 
 #ifndef GOFER_FS_INODE_H_
@@ -112,7 +115,8 @@ class Inode {
   mutable std::atomic<bool> used_{false};  // since the clock hand of InodeTable passed
   bool in_table_ = true;                   // InodeTable::mu_
   mutable std::atomic<uint32_t> refs_{1};
-  // Users of fd_, or kNoFd. fd_ is written before this turns from kNoFd to zero, and closed after it turned back.
+  // Users of fd_, or kNoFd. fd_ is written before this turns from kNoFd to zero, and closed after
+  // it turned back.
   mutable std::atomic<int32_t> pins_{kNoFd};
   int fd_ = -1;
   Inode* next_ = nullptr;  // ring of those with a descriptor; InodeTable::mu_
@@ -126,13 +130,13 @@ class InodeTable {
   InodeTable& operator=(const InodeTable&) = delete;
   ~InodeTable();
 
-  // The Inode of an opened file: the one known by its identity, or a new one. Takes the descriptor over (and
-  // closes it when it is not needed).
+  // The Inode of an opened file: the one known by its identity, or a new one. Takes the descriptor
+  // over (and closes it when it is not needed).
   RefPtr<Inode> Intern(UniqueFd fd, const sys::Attr& attr) ABSL_LOCKS_EXCLUDED(mu_);
   // Gives an Inode without descriptor a new one, pinned. The caller has checked Matches on it.
   PathFd Restore(const Inode& inode, UniqueFd fd) ABSL_LOCKS_EXCLUDED(mu_);
-  // Takes the descriptors of up to `count` Inodes that nobody uses, least recently used first (a clock), and
-  // returns how many were closed.
+  // Takes the descriptors of up to `count` Inodes that nobody uses, least recently used first (a
+  // clock), and returns how many were closed.
   size_t GiveUpFds(size_t count) ABSL_LOCKS_EXCLUDED(mu_);
 
   size_t open_fds() const { return open_fds_.load(std::memory_order_relaxed); }

@@ -20,7 +20,8 @@ struct Choice {
 
 // A flag with a fixed set of values.
 template <typename Value, size_t kCount>
-std::function<absl::Status(absl::string_view)> OneOf(const Choice<Value> (&choices)[kCount], Value* target) {
+std::function<absl::Status(absl::string_view)> OneOf(const Choice<Value> (&choices)[kCount],
+                                                     Value* target) {
   return [&choices, target](absl::string_view text) {
     for (const Choice<Value>& choice : choices) {
       if (choice.text != text) continue;
@@ -31,8 +32,10 @@ std::function<absl::Status(absl::string_view)> OneOf(const Choice<Value> (&choic
   };
 }
 
-constexpr Choice<HostUds> kHostUds[] = {
-    {"none", HostUds::kNone}, {"open", HostUds::kOpen}, {"create", HostUds::kCreate}, {"all", HostUds::kAll}};
+constexpr Choice<HostUds> kHostUds[] = {{"none", HostUds::kNone},
+                                        {"open", HostUds::kOpen},
+                                        {"create", HostUds::kCreate},
+                                        {"all", HostUds::kAll}};
 constexpr Choice<bool> kHostFifo[] = {{"none", false}, {"open", true}};
 constexpr Choice<CharacterDevices> kCharacterDevices[] = {
     {"emulated-only", CharacterDevices::kEmulatedOnly},
@@ -64,7 +67,8 @@ void BindConfig(GoFlags& flags, Config& config) {
               })
       .Custom("host-fifo", OneOf(kHostFifo, &config.host_fifo))
       .Custom("character-device-policy", OneOf(kCharacterDevices, &config.character_devices))
-      .Custom("overlay2", [&config](absl::string_view text) { return SetOverlay2(text, &config.overlay); })
+      .Custom("overlay2",
+              [&config](absl::string_view text) { return SetOverlay2(text, &config.overlay); })
       .OnBool("overlay",
               [&config](bool all) {
                 if (all) config.overlay = {.root = true, .mounts = true};
@@ -92,7 +96,8 @@ absl::Status ParseConfig(std::span<const std::string>& arguments, CommandLine& l
   return absl::OkStatus();
 }
 
-absl::Status ParseGofer(std::span<const std::string>& arguments, CommandLine& line, bool& has_confs) {
+absl::Status ParseGofer(std::span<const std::string>& arguments, CommandLine& line,
+                        bool& has_confs) {
   GoFlags flags;
   flags.String("bundle", &line.bundle)
       .Int("spec-fd", &line.spec_fd)
@@ -131,8 +136,9 @@ absl::Status ParseGofer(std::span<const std::string>& arguments, CommandLine& li
 }  // namespace
 
 std::vector<int> CommandLine::Descriptors() const {
-  std::vector<int> all = {log_fd,          debug_log_fd,   spec_fd,        mounts_fd, dev_io_fd,
-                          sync_nvproxy_fd, sync_chroot_fd, sync_userns_fd, rpc_fd,    sync_sentry_exit_fd};
+  std::vector<int> all = {log_fd,    debug_log_fd,       spec_fd,        mounts_fd,
+                          dev_io_fd, sync_nvproxy_fd,    sync_chroot_fd, sync_userns_fd,
+                          rpc_fd,    sync_sentry_exit_fd};
   all.insert(all.end(), io_fds.begin(), io_fds.end());
   all.insert(all.end(), held_fds.begin(), held_fds.end());
   std::erase(all, -1);
@@ -143,15 +149,16 @@ absl::StatusOr<CommandLine> ParseCommandLine(std::span<const std::string> argume
   CommandLine line;
   RETURN_IF_ERROR(ParseConfig(arguments, line));
   if (arguments.empty() || arguments.front() != "gofer") {
-    return absl::InvalidArgumentError(
-        absl::StrCat("command \"", arguments.empty() ? "" : arguments.front(), "\" is not \"gofer\""));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "command \"", arguments.empty() ? "" : arguments.front(), "\" is not \"gofer\""));
   }
   arguments = arguments.subspan(1);
   bool has_confs = false;
   RETURN_IF_ERROR(ParseGofer(arguments, line, has_confs));
 
   if (arguments.size() > 1) {
-    return absl::InvalidArgumentError(absl::StrCat("argument \"", arguments[1], "\" after the container id"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("argument \"", arguments[1], "\" after the container id"));
   }
   if (!arguments.empty()) line.container_id = arguments.front();
   if (has_confs) {
@@ -173,7 +180,8 @@ absl::Status ApplyAnnotations(const oci::Spec& spec, Config& config) {
     if (!config.allow_flag_override && name != "debug") continue;
     const absl::Status set = flags.Set(name, value);
     if (!set.ok() && !absl::IsNotFound(set)) {
-      return absl::InvalidArgumentError(absl::StrCat("annotation ", annotation, ": ", set.message()));
+      return absl::InvalidArgumentError(
+          absl::StrCat("annotation ", annotation, ": ", set.message()));
     }
   }
   return absl::OkStatus();

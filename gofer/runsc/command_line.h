@@ -1,6 +1,8 @@
-// The command line with which runsc starts its gofer, as typed values, for all three versions of it:
+// The command line with which runsc starts its gofer, as typed values, for all three versions of
+// it:
 //
-//   runsc-gofer <config flags> [--log-fd=N] [--debug-log-fd=N] gofer --bundle DIR <gofer flags> [<container id>]
+//   runsc-gofer <config flags> [--log-fd=N] [--debug-log-fd=N] gofer --bundle DIR <gofer flags>
+//   [<container id>]
 //
 // Config flags that the gofer does not know are ignored: every release brings new ones.
 //
@@ -29,7 +31,8 @@ enum class Version { kV22, kV24, kV26 };
 enum class HostUds { kNone, kOpen, kCreate, kAll };
 enum class CharacterDevices { kEmulatedOnly, kPreferEmulated, kPassthrough };
 
-// What --overlay2 puts a writable layer of the sandbox over. Decides in V22 only; later the confs say it.
+// What --overlay2 puts a writable layer of the sandbox over. Decides in V22 only; later the confs
+// say it.
 struct Overlay {
   bool root = false;
   bool mounts = false;
@@ -89,8 +92,8 @@ struct CommandLine {
 // `arguments` without argv[0].
 absl::StatusOr<CommandLine> ParseCommandLine(std::span<const std::string> arguments);
 
-// dev.gvisor.flag.* annotations override config flags where --allow-flag-override permits it. Without it runsc
-// lets only flags pass that loosen nothing; of those the gofer knows `debug`.
+// dev.gvisor.flag.* annotations override config flags where --allow-flag-override permits it.
+// Without it runsc lets only flags pass that loosen nothing; of those the gofer knows `debug`.
 absl::Status ApplyAnnotations(const oci::Spec& spec, Config& config);
 
 }  // namespace gofer::runsc

@@ -22,11 +22,14 @@ CommandLine MustParse(absl::string_view text) {
 
 // As recorded from Debian's packages.
 constexpr char kV22[] =
-    "--root=/r --debug=true --debug-log=/l/ --network=none --ignore-cgroups=true --debug-log-fd=3 gofer "
+    "--root=/r --debug=true --debug-log=/l/ --network=none --ignore-cgroups=true --debug-log-fd=3 "
+    "gofer "
     "--bundle /b --spec-fd=4 --mounts-fd=5 --io-fds=6 --io-fds=7";
 constexpr char kV24[] =
-    "--platform=ptrace --ignore-cgroups=true --root=/r --debug=true --network=none --debug-log-fd=3 gofer "
-    "--bundle /b --gofer-mount-confs=lisafs:self,lisafs:none --spec-fd=4 --mounts-fd=5 --io-fds=6 --io-fds=7";
+    "--platform=ptrace --ignore-cgroups=true --root=/r --debug=true --network=none "
+    "--debug-log-fd=3 gofer "
+    "--bundle /b --gofer-mount-confs=lisafs:self,lisafs:none --spec-fd=4 --mounts-fd=5 --io-fds=6 "
+    "--io-fds=7";
 constexpr char kV26[] =
     "--panic-log=/p --root=/r --log=/l --log-format=json --log-fd=3 gofer --bundle /b "
     "--gofer-mount-confs=lisafs:none,lisafs:none --spec-fd=4 --mounts-fd=5 --rpc-fd=6 --io-fds=7,8 "
@@ -63,17 +66,21 @@ TEST(CommandLine, V26) {
   EXPECT_EQ(line.sync_chroot_fd, 9);
   EXPECT_EQ(line.container_id, "cid");
   EXPECT_FALSE(line.OpensCharacterDevices());
-  EXPECT_TRUE(MustParse(absl::StrCat("--character-device-policy=passthrough ", kV26)).OpensCharacterDevices());
+  EXPECT_TRUE(MustParse(absl::StrCat("--character-device-policy=passthrough ", kV26))
+                  .OpensCharacterDevices());
 }
 
 TEST(CommandLine, HowItLooksAfterTheReExecutionOfTheOriginal) {
-  const CommandLine line = MustParse(absl::StrCat(kV22, " --apply-caps=false --setup-root=false --sync-userns-fd=-1"));
+  const CommandLine line =
+      MustParse(absl::StrCat(kV22, " --apply-caps=false --setup-root=false --sync-userns-fd=-1"));
   EXPECT_FALSE(line.setup_root);
   EXPECT_EQ(line.sync_userns_fd, -1);
 }
 
 TEST(CommandLine, Policies) {
-  const auto uds = [](absl::string_view flag) { return MustParse(absl::StrCat(flag, " ", kV22)).config.host_uds; };
+  const auto uds = [](absl::string_view flag) {
+    return MustParse(absl::StrCat(flag, " ", kV22)).config.host_uds;
+  };
   EXPECT_EQ(uds(""), HostUds::kNone);
   EXPECT_EQ(uds("--host-uds=open"), HostUds::kOpen);
   EXPECT_EQ(uds("--host-uds=create"), HostUds::kCreate);
@@ -86,7 +93,9 @@ TEST(CommandLine, Policies) {
 }
 
 TEST(CommandLine, Overlay) {
-  const auto overlay = [](absl::string_view flag) { return MustParse(absl::StrCat(flag, " ", kV22)).config.overlay; };
+  const auto overlay = [](absl::string_view flag) {
+    return MustParse(absl::StrCat(flag, " ", kV22)).config.overlay;
+  };
   EXPECT_FALSE(overlay("").root);
   EXPECT_FALSE(overlay("--overlay2=none").root);
   EXPECT_TRUE(overlay("--overlay2=root:memory").root);
@@ -111,9 +120,11 @@ TEST(CommandLine, WrongUse) {
   EXPECT_EQ(Parse("gofer --spec-fd=4 --io-fds=5").status().message(), "--bundle is missing");
   EXPECT_EQ(Parse("gofer --bundle /b --io-fds=5").status().message(), "--spec-fd is missing");
   EXPECT_EQ(Parse("gofer --bundle /b --spec-fd=4").status().message(), "--io-fds is missing");
-  EXPECT_EQ(Parse(absl::StrCat(kV26, " more")).status().message(), "argument \"more\" after the container id");
+  EXPECT_EQ(Parse(absl::StrCat(kV26, " more")).status().message(),
+            "argument \"more\" after the container id");
   EXPECT_FALSE(Parse(absl::StrCat(kV22, " --uid=-1")).ok());
-  EXPECT_FALSE(Parse(absl::StrCat(kV22, " --uid=4294967295")).ok()) << "that would mean: leave unchanged";
+  EXPECT_FALSE(Parse(absl::StrCat(kV22, " --uid=4294967295")).ok())
+      << "that would mean: leave unchanged";
 }
 
 Config Annotated(bool allowed, const char* name, const char* value) {
@@ -139,8 +150,9 @@ TEST(Annotations, ABadValueIsAnError) {
   config.allow_flag_override = true;
   oci::Spec spec;
   (*spec.mutable_annotations())["dev.gvisor.flag.host-uds"] = "some";
-  EXPECT_EQ(ApplyAnnotations(spec, config).message(),
-            "annotation dev.gvisor.flag.host-uds: flag --host-uds: \"some\" is not one of its values");
+  EXPECT_EQ(
+      ApplyAnnotations(spec, config).message(),
+      "annotation dev.gvisor.flag.host-uds: flag --host-uds: \"some\" is not one of its values");
 }
 
 }  // namespace

@@ -31,10 +31,14 @@ bool HasConf(const oci::Mount& mount, Version version) {
 }
 
 // V22 has no confs: everything is served, and --overlay2 alone says what is covered by the sandbox.
-MountConf ImpliedConf(bool overlaid) { return {.lower = MountConf::Lower::kLisafs, .overlaid = overlaid}; }
+MountConf ImpliedConf(bool overlaid) {
+  return {.lower = MountConf::Lower::kLisafs, .overlaid = overlaid};
+}
 
-absl::Status Mismatch(absl::string_view what, size_t have, size_t spare_or_missing, absl::string_view where) {
-  return absl::InvalidArgumentError(absl::StrCat(what, ": ", have, " given, ", spare_or_missing, " ", where));
+absl::Status Mismatch(absl::string_view what, size_t have, size_t spare_or_missing,
+                      absl::string_view where) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(what, ": ", have, " given, ", spare_or_missing, " ", where));
 }
 
 }  // namespace
@@ -51,7 +55,8 @@ absl::StatusOr<ConnectionPlan> PlanConnections(const CommandLine& line, const oc
   if (root->Served()) {
     const std::optional<int> io_fd = io_fds.Next();
     if (!io_fd.has_value()) return Mismatch("--io-fds", 0, 1, "missing for the root");
-    plan.root = PlannedRoot{.io_fd = *io_fd, .read_only = spec.root().readonly() || root->ReadOnly()};
+    plan.root =
+        PlannedRoot{.io_fd = *io_fd, .read_only = spec.root().readonly() || root->ReadOnly()};
   }
 
   for (int i = 0; i < spec.mounts_size(); ++i) {
@@ -60,17 +65,21 @@ absl::StatusOr<ConnectionPlan> PlanConnections(const CommandLine& line, const oc
     const std::optional<MountConf> conf =
         implied ? ImpliedConf(line.config.overlay.mounts) : confs.Next();
     if (!conf.has_value()) {
-      return Mismatch("--gofer-mount-confs", line.mount_confs.size(), 1, absl::StrCat("missing for ", mount.destination()));
+      return Mismatch("--gofer-mount-confs", line.mount_confs.size(), 1,
+                      absl::StrCat("missing for ", mount.destination()));
     }
     if (!conf->Served()) continue;
     const std::optional<int> io_fd = io_fds.Next();
     if (!io_fd.has_value()) {
-      return Mismatch("--io-fds", line.io_fds.size(), 1, absl::StrCat("missing for ", mount.destination()));
+      return Mismatch("--io-fds", line.io_fds.size(), 1,
+                      absl::StrCat("missing for ", mount.destination()));
     }
-    plan.mounts.push_back(
-        {.spec_index = i, .io_fd = *io_fd, .read_only = HasOption(mount, "ro") || conf->ReadOnly()});
+    plan.mounts.push_back({.spec_index = i,
+                           .io_fd = *io_fd,
+                           .read_only = HasOption(mount, "ro") || conf->ReadOnly()});
   }
-  if (io_fds.left() > 0) return Mismatch("--io-fds", line.io_fds.size(), io_fds.left(), "without a mount");
+  if (io_fds.left() > 0)
+    return Mismatch("--io-fds", line.io_fds.size(), io_fds.left(), "without a mount");
   return plan;
 }
 

@@ -46,7 +46,8 @@ std::string Plan(const CommandLine& line, const oci::Spec& spec) {
   const auto plan = PlanConnections(line, spec);
   if (!plan.ok()) return std::string(plan.status().message());
   std::string text;
-  if (plan->root.has_value()) absl::StrAppend(&text, "root=", plan->root->io_fd, plan->root->read_only ? "ro" : "");
+  if (plan->root.has_value())
+    absl::StrAppend(&text, "root=", plan->root->io_fd, plan->root->read_only ? "ro" : "");
   for (const PlannedMount& mount : plan->mounts) {
     absl::StrAppend(&text, " ", mount.spec_index, ":", mount.io_fd, mount.read_only ? "ro" : "");
   }
@@ -54,7 +55,8 @@ std::string Plan(const CommandLine& line, const oci::Spec& spec) {
 }
 
 TEST(PlanV22, RootThenBindMountsInOrder) {
-  const oci::Spec spec = SpecWith({Other("proc"), Bind("/a"), Other("tmpfs"), Bind("/b", {"rbind", "ro"})});
+  const oci::Spec spec =
+      SpecWith({Other("proc"), Bind("/a"), Other("tmpfs"), Bind("/b", {"rbind", "ro"})});
   EXPECT_EQ(Plan(Line(Version::kV22, {6, 7, 8}), spec), "root=6 1:7 3:8ro");
   EXPECT_EQ(Plan(Line(Version::kV22, {6, 7}), spec), "--io-fds: 2 given, 1 missing for /b");
   EXPECT_EQ(Plan(Line(Version::kV22, {6, 7, 8, 9}), spec), "--io-fds: 4 given, 1 without a mount");
@@ -70,14 +72,20 @@ TEST(PlanV22, OverlayMakesReadOnly) {
 }
 
 TEST(PlanV24, ConfsDecide) {
-  const oci::Spec spec = SpecWith({Bind("/a"), Other("proc"), Bind("/b"), Bind("/c"), Bind("/d", {"ro"})});
+  const oci::Spec spec =
+      SpecWith({Bind("/a"), Other("proc"), Bind("/b"), Bind("/c"), Bind("/d", {"ro"})});
   // The second has an image, the third nothing below: neither takes an io fd.
-  EXPECT_EQ(Plan(Line(Version::kV24, {6, 7, 8}, "lisafs:self,lisafs:none,erofs:memory,none:memory,lisafs:none"), spec),
+  EXPECT_EQ(Plan(Line(Version::kV24, {6, 7, 8},
+                      "lisafs:self,lisafs:none,erofs:memory,none:memory,lisafs:none"),
+                 spec),
             "root=6ro 0:7 4:8ro");
-  EXPECT_EQ(Plan(Line(Version::kV24, {6, 7}, "none:memory,lisafs:memory,none:self,none:anon,lisafs:none"), spec),
-            " 0:6ro 4:7ro")
+  EXPECT_EQ(
+      Plan(Line(Version::kV24, {6, 7}, "none:memory,lisafs:memory,none:self,none:anon,lisafs:none"),
+           spec),
+      " 0:6ro 4:7ro")
       << "the sandbox has the root from elsewhere";
-  CommandLine line = Line(Version::kV24, {6, 7, 8}, "lisafs:none,lisafs:none,none:memory,none:memory,lisafs:none");
+  CommandLine line =
+      Line(Version::kV24, {6, 7, 8}, "lisafs:none,lisafs:none,none:memory,none:memory,lisafs:none");
   line.config.overlay = {.root = true, .mounts = true};
   EXPECT_EQ(Plan(line, spec), "root=6 0:7 4:8ro") << "the flag means nothing here any more";
 }
@@ -94,7 +102,8 @@ TEST(PlanV24, NumbersMustFit) {
 
 TEST(PlanV26, ImagesHaveConfs) {
   const oci::Spec spec = SpecWith({Other("erofs"), Bind("/a")});
-  EXPECT_EQ(Plan(Line(Version::kV26, {6, 7}, "lisafs:none,erofs:none,lisafs:none"), spec), "root=6 1:7");
+  EXPECT_EQ(Plan(Line(Version::kV26, {6, 7}, "lisafs:none,erofs:none,lisafs:none"), spec),
+            "root=6 1:7");
   EXPECT_EQ(Plan(Line(Version::kV24, {6, 7}, "lisafs:none,lisafs:none"), spec), "root=6 1:7");
 }
 

@@ -44,7 +44,8 @@ GoFlags& GoFlags::Bool(absl::string_view name, std::optional<bool>* target) {
 }
 
 GoFlags& GoFlags::OnBool(absl::string_view name, std::function<void(bool)> set) {
-  flags_[name] = {.boolean = true, .set = [set = std::move(set)](absl::string_view text) -> absl::Status {
+  flags_[name] = {.boolean = true,
+                  .set = [set = std::move(set)](absl::string_view text) -> absl::Status {
                     ASSIGN_OR_RETURN(const bool value, ParseGoBool(text));
                     set(value);
                     return absl::OkStatus();
@@ -76,7 +77,8 @@ GoFlags& GoFlags::String(absl::string_view name, std::string* target) {
   });
 }
 
-GoFlags& GoFlags::Custom(absl::string_view name, std::function<absl::Status(absl::string_view)> set) {
+GoFlags& GoFlags::Custom(absl::string_view name,
+                         std::function<absl::Status(absl::string_view)> set) {
   flags_[name] = {.boolean = false, .set = std::move(set)};
   return *this;
 }
@@ -85,7 +87,8 @@ void GoFlags::OnUnknown(std::function<absl::Status(absl::string_view, absl::stri
   on_unknown_ = std::move(handler);
 }
 
-absl::StatusOr<std::span<const std::string>> GoFlags::Parse(std::span<const std::string> arguments) const {
+absl::StatusOr<std::span<const std::string>> GoFlags::Parse(
+    std::span<const std::string> arguments) const {
   while (!arguments.empty()) {
     absl::string_view text = arguments.front();
     if (text.size() < 2 || text[0] != '-') break;

@@ -1,5 +1,6 @@
-// Command line flags as Go's flag package reads them: -x and --x are the same; --x=v or --x v; a boolean takes a
-// value only after '='; flags end at "--" or at the first argument that is none. The last of several wins.
+// Command line flags as Go's flag package reads them: -x and --x are the same; --x=v or --x v; a
+// boolean takes a value only after '='; flags end at "--" or at the first argument that is none.
+// The last of several wins.
 //
 // Owner:   the targets that flags are bound to outlive the set. Threads: one.
 // Errors:  InvalidArgument, one line with the flag and its value.
@@ -36,10 +37,11 @@ class GoFlags {
   GoFlags& OnBool(absl::string_view name, std::function<void(bool)> set);
   GoFlags& Custom(absl::string_view name, std::function<absl::Status(absl::string_view)> set);
 
-  // Called for a flag that nobody bound, with its value if it has one after '='. Without a handler such a flag is
-  // an error. Never takes the next argument for a value: of an unknown flag nobody knows whether it has one, and
-  // runsc always writes --name=value.
-  void OnUnknown(std::function<absl::Status(absl::string_view name, absl::string_view value)> handler);
+  // Called for a flag that nobody bound, with its value if it has one after '='. Without a handler
+  // such a flag is an error. Never takes the next argument for a value: of an unknown flag nobody
+  // knows whether it has one, and runsc always writes --name=value.
+  void OnUnknown(
+      std::function<absl::Status(absl::string_view name, absl::string_view value)> handler);
 
   // Sets the targets; what is left begins at the first argument that is no flag.
   absl::StatusOr<std::span<const std::string>> Parse(std::span<const std::string> arguments) const;

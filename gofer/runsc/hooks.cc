@@ -22,7 +22,8 @@ absl::Status RunCreateContainerHooks(const oci::Spec& spec, const std::string& c
   state.set_bundle(bundle);
   *state.mutable_annotations() = spec.annotations();
   std::string json;
-  if (const auto printed = google::protobuf::util::MessageToJsonString(state, &json); !printed.ok()) {
+  if (const auto printed = google::protobuf::util::MessageToJsonString(state, &json);
+      !printed.ok()) {
     return absl::InternalError(absl::StrCat("state for hooks: ", printed.message().ToString()));
   }
   for (const oci::Hook& hook : spec.hooks().create_container()) {
@@ -34,9 +35,11 @@ absl::Status RunCreateContainerHooks(const oci::Spec& spec, const std::string& c
         .timeout = hook.timeout() > 0 ? absl::Seconds(hook.timeout()) : absl::InfiniteDuration(),
     };
     const ErrnoOr<int> status = sys::RunProgram(program);
-    if (!status.ok()) return ToStatus(status.error(), absl::StrCat("createContainer hook ", hook.path()));
+    if (!status.ok())
+      return ToStatus(status.error(), absl::StrCat("createContainer hook ", hook.path()));
     if (*status != 0) {
-      return absl::AbortedError(absl::StrCat("createContainer hook ", hook.path(), ": exit status ", *status));
+      return absl::AbortedError(
+          absl::StrCat("createContainer hook ", hook.path(), ": exit status ", *status));
     }
   }
   return absl::OkStatus();

@@ -1,7 +1,8 @@
-// Runs a spec's createContainer hooks, which expect the container's tree finished at root.path and the host's tree
-// still around it. Only the newest runsc leaves them to its gofer.
+// Runs a spec's createContainer hooks, which expect the container's tree finished at root.path and
+// the host's tree still around it. Only the newest runsc leaves them to its gofer.
 //
-// Threads: start-up, single-threaded (fork). Errors: the first hook that fails or takes too long; none runs after it.
+// Threads: start-up, single-threaded (fork). Errors: the first hook that fails or takes too long;
+//          none runs after it.
 // Source:  runtime-spec config.md "POSIX-platform Hooks"; spec/runsc-gofer-launch.md s.5.2.
 
 #ifndef GOFER_RUNSC_HOOKS_H_

@@ -14,7 +14,8 @@ absl::StatusOr<MountConf> ParseOne(absl::string_view text) {
     return absl::InvalidArgumentError(absl::StrCat("mount conf \"", text, "\": ", why));
   };
   if (parts.size() < 2 || parts.size() > 3) return error("is not lower:upper[:size=N]");
-  if (parts.size() == 3 && !absl::StartsWith(parts[2], "size=")) return error("its third part is not size=N");
+  if (parts.size() == 3 && !absl::StartsWith(parts[2], "size="))
+    return error("its third part is not size=N");
 
   MountConf conf;
   if (parts[0] == "lisafs") {
@@ -29,7 +30,8 @@ absl::StatusOr<MountConf> ParseOne(absl::string_view text) {
   } else if (parts[1] != "none") {
     return error("upper is not one of memory, self, anon, none");
   }
-  if (conf.lower == MountConf::Lower::kNone && !conf.overlaid) return error("has neither a lower nor an upper part");
+  if (conf.lower == MountConf::Lower::kNone && !conf.overlaid)
+    return error("has neither a lower nor an upper part");
   return conf;
 }
 

@@ -1,4 +1,5 @@
-// --gofer-mount-confs: per mount, what is below (the gofer's files, an image, nothing) and what is above.
+// --gofer-mount-confs: per mount, what is below (the gofer's files, an image, nothing) and what is
+// above.
 //
 // Errors:  InvalidArgument with the entry. Threads: values.
 // Source:  spec/runsc-gofer-launch.md s.4.

@@ -21,8 +21,9 @@ TEST(ParseMountConfs, LowerAndUpper) {
 }
 
 TEST(ParseMountConfs, WhatIsNoConf) {
-  for (const char* const text : {"", "lisafs", "lisafs:", ":none", "none:none", "p9:none", "lisafs:disk",
-                                 "lisafs:none,", "lisafs:none:10", "lisafs:none:size=1:2"}) {
+  for (const char* const text :
+       {"", "lisafs", "lisafs:", ":none", "none:none", "p9:none", "lisafs:disk", "lisafs:none,",
+        "lisafs:none:10", "lisafs:none:size=1:2"}) {
     EXPECT_FALSE(ParseMountConfs(text).ok()) << "\"" << text << "\"";
   }
 }

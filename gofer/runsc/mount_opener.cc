@@ -57,10 +57,12 @@ absl::StatusOr<UniqueFd> Ask(BorrowedFd rpc, const oci::Mount& mount) {
   *request.mutable_arg()->mutable_mount() = mount;
   request.mutable_arg()->set_flags(MS_BIND | (HasOption(mount, "rbind") ? MS_REC : 0));
   std::string json;
-  if (const auto printed = google::protobuf::util::MessageToJsonString(request, &json); !printed.ok()) {
+  if (const auto printed = google::protobuf::util::MessageToJsonString(request, &json);
+      !printed.ok()) {
     return absl::InternalError(printed.message().ToString());
   }
-  if (const ErrnoOr<void> sent = sys::WriteAll(rpc, json); !sent.ok()) return ToStatus(sent.error(), "send");
+  if (const ErrnoOr<void> sent = sys::WriteAll(rpc, json); !sent.ok())
+    return ToStatus(sent.error(), "send");
   ASSIGN_OR_RETURN(auto reply, ReceiveReply(rpc));
   if (!reply.first.success()) return absl::PermissionDeniedError(reply.first.err());
   if (!reply.second.valid()) return absl::DataLossError("the answer has no descriptor");
@@ -72,8 +74,8 @@ absl::StatusOr<UniqueFd> Ask(BorrowedFd rpc, const oci::Mount& mount) {
 absl::StatusOr<UniqueFd> OpenMountByRpc(BorrowedFd rpc, const oci::Mount& mount) {
   absl::StatusOr<UniqueFd> opened = Ask(rpc, mount);
   if (opened.ok()) return opened;
-  return absl::Status(opened.status().code(), absl::StrCat("ask runsc to open ", mount.source(), ": ",
-                                                           opened.status().message()));
+  return absl::Status(opened.status().code(), absl::StrCat("ask runsc to open ", mount.source(),
+                                                           ": ", opened.status().message()));
 }
 
 }  // namespace gofer::runsc

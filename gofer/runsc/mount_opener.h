@@ -1,6 +1,7 @@
 // Asks runsc to open the source of a mount that the gofer itself may not open, over --rpc-fd.
 //
-// The protocol is gVisor's urpc: one JSON object each way, unframed, with the descriptor on the reply's first byte.
+// The protocol is gVisor's urpc: one JSON object each way, unframed, with the descriptor on the
+// reply's first byte.
 //
 // Errors:  what runsc answers, or what is wrong with its answer. Threads: one request at a time.
 // Source:  gVisor pkg/urpc; runsc container.goferToHostRPC.OpenMount.

@@ -64,9 +64,10 @@ TEST(OpenMountByRpc, GetsTheDescriptor) {
   const Asked asked = Ask(R"({"success":true,"err":"","result":{}})", file.get());
   ASSERT_TRUE(asked.file.ok()) << asked.file.status();
   EXPECT_GE(fcntl(asked.file->get(), F_GETFD), 0);
-  EXPECT_EQ(asked.request,
-            R"({"method":"goferToHostRPC.OpenMount","arg":{"destination":"/d","source":"/s","options":["rbind"],)"
-            R"("Mount":{"destination":"/d","source":"/s","options":["rbind"]},"Flags":20480}})")
+  EXPECT_EQ(
+      asked.request,
+      R"({"method":"goferToHostRPC.OpenMount","arg":{"destination":"/d","source":"/s","options":["rbind"],)"
+      R"("Mount":{"destination":"/d","source":"/s","options":["rbind"]},"Flags":20480}})")
       << "both shapes that runsc has had; MS_BIND|MS_REC";
 }
 

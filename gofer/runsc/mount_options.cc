@@ -43,9 +43,12 @@ struct PropagationOption {
 };
 
 constexpr PropagationOption kPropagationOptions[] = {
-    {"private", {MS_PRIVATE, sys::Recursive::kNo}},       {"rprivate", {MS_PRIVATE, sys::Recursive::kYes}},
-    {"slave", {MS_SLAVE, sys::Recursive::kNo}},           {"rslave", {MS_SLAVE, sys::Recursive::kYes}},
-    {"unbindable", {MS_UNBINDABLE, sys::Recursive::kNo}}, {"runbindable", {MS_UNBINDABLE, sys::Recursive::kYes}},
+    {"private", {MS_PRIVATE, sys::Recursive::kNo}},
+    {"rprivate", {MS_PRIVATE, sys::Recursive::kYes}},
+    {"slave", {MS_SLAVE, sys::Recursive::kNo}},
+    {"rslave", {MS_SLAVE, sys::Recursive::kYes}},
+    {"unbindable", {MS_UNBINDABLE, sys::Recursive::kNo}},
+    {"runbindable", {MS_UNBINDABLE, sys::Recursive::kYes}},
 };
 
 template <typename Option, size_t kCount>
@@ -64,8 +67,8 @@ MountOptions ParseMountOptions(const oci::Mount& mount) {
     if (text == "rbind") {
       parsed.recursive = sys::Recursive::kYes;
     } else if (const AttributeOption* option = Find(kAttributeOptions, text)) {
-      parsed.attributes =
-          option->set ? parsed.attributes | option->attribute : parsed.attributes & ~option->attribute;
+      parsed.attributes = option->set ? parsed.attributes | option->attribute
+                                      : parsed.attributes & ~option->attribute;
     } else if (const AtimeOption* option = Find(kAtimeOptions, text)) {
       parsed.atime = option->atime;
     } else if (const PropagationOption* option = Find(kPropagationOptions, text)) {
@@ -78,8 +81,9 @@ MountOptions ParseMountOptions(const oci::Mount& mount) {
 absl::StatusOr<Propagation> ParseRootPropagation(absl::string_view text) {
   const PropagationOption* const option = Find(kPropagationOptions, text);
   if (option == nullptr || option->propagation.type == MS_UNBINDABLE) {
-    return absl::InvalidArgumentError(absl::StrCat("spec: linux.rootfsPropagation is \"", text,
-                                                   "\", which is not one of private, rprivate, slave, rslave"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("spec: linux.rootfsPropagation is \"", text,
+                     "\", which is not one of private, rprivate, slave, rslave"));
   }
   return option->propagation;
 }

@@ -29,8 +29,8 @@ struct MountOptions {
   std::optional<Propagation> propagation;
 };
 
-// Options are taken in order, so that `ro,rw` is read-write; those that mean nothing to a bind mount are ignored,
-// as runsc has refused what nobody knows.
+// Options are taken in order, so that `ro,rw` is read-write; those that mean nothing to a bind
+// mount are ignored, as runsc has refused what nobody knows.
 MountOptions ParseMountOptions(const oci::Mount& mount);
 
 // linux.rootfsPropagation: [r]private or [r]slave.

@@ -97,12 +97,14 @@ absl::StatusOr<bool> Place::IsDirectory() const {
 absl::Status Place::MakeDirectories(size_t count, uint32_t mode) {
   for (size_t i = 0; i < count; ++i) {
     if (steps_[i].file.valid()) continue;
-    // Somebody else may have made it meanwhile, as whatever: what counts is what is there afterwards.
+    // Somebody else may have made it meanwhile, as whatever: what counts is what is there
+    // afterwards.
     const ErrnoOr<void> made = sys::Mkdir(Parent(i), steps_[i].name, mode);
     ErrnoOr<UniqueFd> opened = sys::OpenPath(Parent(i), steps_[i].name);
     if (!opened.ok()) {
       const Errno error = made.ok() ? opened.error() : made.error();
-      return ToStatus(error, absl::StrCat("make directory ", Path(), " in the root, at ", steps_[i].name.view()));
+      return ToStatus(error, absl::StrCat("make directory ", Path(), " in the root, at ",
+                                          steps_[i].name.view()));
     }
     steps_[i].file = *std::move(opened);
   }
@@ -113,7 +115,8 @@ absl::Status Place::MakeDirectory(uint32_t mode) {
   RETURN_IF_ERROR(MakeDirectories(steps_.size(), mode));
   ASSIGN_OR_RETURN(const bool directory, IsDirectory());
   if (directory) return absl::OkStatus();
-  return ToStatus(Errno(ENOTDIR), absl::StrCat("make directory ", Path(), " in the root: a file is there"));
+  return ToStatus(Errno(ENOTDIR),
+                  absl::StrCat("make directory ", Path(), " in the root: a file is there"));
 }
 
 absl::Status Place::MakeFile(uint32_t mode) {
@@ -126,12 +129,14 @@ absl::Status Place::MakeFile(uint32_t mode) {
       return ToStatus(made.error(), absl::StrCat("make file ", Path(), " in the root"));
     }
     ErrnoOr<UniqueFd> opened = sys::OpenPath(parent, last.name);
-    if (!opened.ok()) return ToStatus(opened.error(), absl::StrCat("open ", Path(), " in the root"));
+    if (!opened.ok())
+      return ToStatus(opened.error(), absl::StrCat("open ", Path(), " in the root"));
     last.file = *std::move(opened);
   }
   ASSIGN_OR_RETURN(const bool directory, IsDirectory());
   if (!directory) return absl::OkStatus();
-  return ToStatus(Errno(EISDIR), absl::StrCat("make file ", Path(), " in the root: a directory is there"));
+  return ToStatus(Errno(EISDIR),
+                  absl::StrCat("make file ", Path(), " in the root: a directory is there"));
 }
 
 absl::StatusOr<Place> ResolveInRoot(BorrowedFd root, absl::string_view path) {

@@ -1,8 +1,9 @@
-// Finds where a mount destination is inside the container's root, as a process in the container would: symlinks are
-// followed below the root, `..` does not lead out of it, and what does not exist is taken as written.
+// Finds where a mount destination is inside the container's root, as a process in the container
+// would: symlinks are followed below the root, `..` does not lead out of it, and what does not
+// exist is taken as written.
 //
-// The walk goes from descriptor to descriptor, one name at a time: nobody can move it out of the root, not even by
-// changing the tree meanwhile.
+// The walk goes from descriptor to descriptor, one name at a time: nobody can move it out of the
+// root, not even by changing the tree meanwhile.
 //
 // Owner:   a Place owns descriptors of what it found. Threads: any.
 // Errors:  absl::Status with the path and the kernel's error; ELOOP beyond 255 symlinks.
@@ -36,7 +37,8 @@ class Place {
 
   // Makes what is missing, directories with `mode` less the umask. ENOTDIR if a file is in the way.
   absl::Status MakeDirectory(uint32_t mode);
-  // Makes what is missing: directories, and an empty file at the end. EISDIR if a directory is there.
+  // Makes what is missing: directories, and an empty file at the end. EISDIR if a directory is
+  // there.
   absl::Status MakeFile(uint32_t mode);
 
  private:
@@ -49,7 +51,9 @@ class Place {
 
   explicit Place(BorrowedFd root) : root_(root) {}
   // The directory that the last step is in.
-  BorrowedFd Parent(size_t step) const { return step == 0 ? root_ : steps_[step - 1].file.borrow(); }
+  BorrowedFd Parent(size_t step) const {
+    return step == 0 ? root_ : steps_[step - 1].file.borrow();
+  }
   absl::Status MakeDirectories(size_t count, uint32_t mode);
   absl::StatusOr<bool> IsDirectory() const;
 

@@ -46,7 +46,8 @@ TEST_F(MountResolver, WhatDoesNotExistIsTakenAsWritten) {
 TEST_F(MountResolver, DotDotDoesNotLeadOut) {
   EXPECT_EQ(Resolve("/../../dir"), "/dir");
   tree_.Symlink("dir/out", "../../../../etc");
-  EXPECT_EQ(Resolve("/dir/out/passwd"), "/etc/passwd?") << "the container's /etc, which does not exist";
+  EXPECT_EQ(Resolve("/dir/out/passwd"), "/etc/passwd?")
+      << "the container's /etc, which does not exist";
 }
 
 TEST_F(MountResolver, SymlinksAreFollowedInsideTheRoot) {
@@ -64,7 +65,8 @@ TEST_F(MountResolver, SymlinksAreFollowedInsideTheRoot) {
 }
 
 TEST_F(MountResolver, DotDotAfterASymlinkIsOfText) {
-  // Go cleans a path before it walks it, so this is the link's own directory, not that of its target.
+  // Go cleans a path before it walks it, so this is the link's own directory, not that of its
+  // target.
   tree_.Symlink("link", "dir/sub");
   EXPECT_EQ(Resolve("/link/.."), "/");
 }

@@ -34,8 +34,9 @@ absl::Status Validate(const oci::Spec& spec) {
     }
     for (const std::string& option : mount.options()) {
       if (option == "shared" || option == "rshared") {
-        return absl::InvalidArgumentError(absl::StrCat("spec: mount ", mount.destination(), ": option \"", option,
-                                                       "\" would let the sandbox's mounts reach the host"));
+        return absl::InvalidArgumentError(
+            absl::StrCat("spec: mount ", mount.destination(), ": option \"", option,
+                         "\" would let the sandbox's mounts reach the host"));
       }
     }
   }

@@ -1,4 +1,5 @@
-// Reads an OCI spec from the descriptor that the runtime hands down, and writes its list of mounts for the sandbox.
+// Reads an OCI spec from the descriptor that the runtime hands down, and writes its list of mounts
+// for the sandbox.
 //
 // Errors:  an absl::Status with what is wrong in the spec. Threads: any.
 // Source:  opencontainers/runtime-spec; spec/runsc-gofer-launch.md s.5.1, s.5.6.

@@ -61,14 +61,15 @@ TEST(Spec, MountsAreHandedOnWhole) {
   ASSERT_TRUE(spec.ok()) << spec.status();
   const auto json = MountsToJson(*spec);
   ASSERT_TRUE(json.ok()) << json.status();
-  EXPECT_EQ(*json,
-            R"([{"destination":"/proc","type":"proc","source":"/bundle/proc"},)"
-            R"({"destination":"/data","type":"bind","source":"/srv/data","options":["rbind","ro"]},)"
-            R"({"destination":"/rel","type":"none","source":"/bundle/dir","options":["bind"]},)"
-            R"({"destination":"/mapped","type":"bind","source":"/m",)"
-            R"("uidMappings":[{"hostID":1000,"size":65536}],)"
-            R"("gidMappings":[{"containerID":1,"hostID":2000,"size":1}]},)"
-            R"({"destination":"/tmp","type":"tmpfs"}])");
+  EXPECT_EQ(
+      *json,
+      R"([{"destination":"/proc","type":"proc","source":"/bundle/proc"},)"
+      R"({"destination":"/data","type":"bind","source":"/srv/data","options":["rbind","ro"]},)"
+      R"({"destination":"/rel","type":"none","source":"/bundle/dir","options":["bind"]},)"
+      R"({"destination":"/mapped","type":"bind","source":"/m",)"
+      R"("uidMappings":[{"hostID":1000,"size":65536}],)"
+      R"("gidMappings":[{"containerID":1,"hostID":2000,"size":1}]},)"
+      R"({"destination":"/tmp","type":"tmpfs"}])");
   EXPECT_EQ(*MountsToJson(oci::Spec()), "[]");
 }
 
@@ -76,20 +77,24 @@ TEST(Spec, IsReadFromItsStart) {
   const testing::TempTree tree;
   tree.Write("config.json", kSpec);
   const UniqueFd file(open(tree.At("config.json").c_str(), O_RDONLY | O_CLOEXEC));
-  ASSERT_EQ(lseek(file.get(), 100, SEEK_SET), 100) << "as somebody who has read from it before leaves it";
+  ASSERT_EQ(lseek(file.get(), 100, SEEK_SET), 100)
+      << "as somebody who has read from it before leaves it";
   EXPECT_TRUE(ReadSpec(file, "/bundle").ok());
   EXPECT_TRUE(ReadSpec(file, "/bundle").ok());
 }
 
 TEST(Spec, WhatIsWrongWithIt) {
-  const auto error = [](absl::string_view json) { return std::string(ParseSpec(json, "/b").status().message()); };
+  const auto error = [](absl::string_view json) {
+    return std::string(ParseSpec(json, "/b").status().message());
+  };
   EXPECT_EQ(error("{}"), "spec: process is missing");
   EXPECT_EQ(error(R"({"process":{},"mounts":[{"destination":"a"}]})"),
             "spec: mount destination \"a\" is not absolute");
   EXPECT_EQ(error(R"({"process":{},"mounts":[{"destination":"/a","options":["rshared"]}]})"),
             "spec: mount /a: option \"rshared\" would let the sandbox's mounts reach the host");
   EXPECT_EQ(error(R"({"process":{},"linux":{"rootfsPropagation":"shared"}})"),
-            "spec: linux.rootfsPropagation is \"shared\", which is not one of private, rprivate, slave, rslave");
+            "spec: linux.rootfsPropagation is \"shared\", which is not one of private, rprivate, "
+            "slave, rslave");
   for (const char* const json : {"", "[]", "{", "\xff", R"({"root":{"path":7}})"}) {
     EXPECT_FALSE(ParseSpec(json, "/b").ok()) << json;
   }

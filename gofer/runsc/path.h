@@ -1,4 +1,5 @@
-// Text of paths, never the files: what Go's filepath.Clean does, which runsc applies to every path before use.
+// Text of paths, never the files: what Go's filepath.Clean does, which runsc applies to every path
+// before use.
 //
 // Source: Go path/filepath.
 
@@ -11,8 +12,8 @@
 
 namespace gofer::runsc {
 
-// Drops empty and "." components, and each ".." with the name before it; ".." at the root of an absolute path goes
-// too, leading ones of a relative path stay. The empty path is ".".
+// Drops empty and "." components, and each ".." with the name before it; ".." at the root of an
+// absolute path goes too, leading ones of a relative path stay. The empty path is ".".
 std::string CleanPath(absl::string_view path);
 
 }  // namespace gofer::runsc

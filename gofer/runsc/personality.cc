@@ -86,16 +86,18 @@ absl::Status WaitForEnd(int fd, absl::string_view what) {
   const ErrnoOr<size_t> got = sys::ReadOneByte(owned);
   if (!got.ok()) return ToStatus(got.error(), absl::StrCat(what, "=", fd));
   if (*got == 0) return absl::OkStatus();
-  return absl::AbortedError(absl::StrCat(what, "=", fd, ": runsc sent a byte instead of closing its end"));
+  return absl::AbortedError(
+      absl::StrCat(what, "=", fd, ": runsc sent a byte instead of closing its end"));
 }
 
-// A user namespace is mapped only after we were started in it. Until then nobody is root in it, and a program that
-// nobody runs has no capabilities: become root, and start once more to get them.
+// A user namespace is mapped only after we were started in it. Until then nobody is root in it, and
+// a program that nobody runs has no capabilities: become root, and start once more to get them.
 absl::Status StartAgainAsRoot(const CommandLine& line, std::vector<std::string> arguments) {
   const ErrnoOr<void> set = sys::SetIds(line.uid, line.gid);
   if (!set.ok()) return ToStatus(set.error(), absl::StrCat("become ", line.uid, ":", line.gid));
   const auto before_id = arguments.end() - (line.container_id.empty() ? 0 : 1);
-  arguments.insert(before_id, {"--sync-userns-fd=-1", "--sync-chroot-fd=-1", "--sync-nvproxy-fd=-1"});
+  arguments.insert(before_id,
+                   {"--sync-userns-fd=-1", "--sync-chroot-fd=-1", "--sync-nvproxy-fd=-1"});
   arguments.insert(arguments.begin(), kPersonalityName);
   for (const int fd : line.Descriptors()) (void)sys::SetCloseOnExec(BorrowedFd(fd), false).ok();
   return ToStatus(sys::ExecuteSelf(arguments).error(), "execute /proc/self/exe");
@@ -109,23 +111,25 @@ absl::Status WaitForRunsc(const CommandLine& line, const std::vector<std::string
   return StartAgainAsRoot(line, arguments);
 }
 
-// In full, before anything is served: the sandbox reads it before it needs a file. It starts only at end of file, so
-// the descriptor must be closed here.
+// In full, before anything is served: the sandbox reads it before it needs a file. It starts only
+// at end of file, so the descriptor must be closed here.
 absl::Status SendMounts(int mounts_fd, const oci::Spec& spec) {
   if (mounts_fd < 0) return absl::OkStatus();
   const UniqueFd pipe(mounts_fd);
   ASSIGN_OR_RETURN(const std::string json, MountsToJson(spec));
   const ErrnoOr<void> written = sys::WriteAll(pipe, json);
-  return written.ok() ? absl::OkStatus() : ToStatus(written.error(), absl::StrCat("--mounts-fd=", mounts_fd));
+  return written.ok() ? absl::OkStatus()
+                      : ToStatus(written.error(), absl::StrCat("--mounts-fd=", mounts_fd));
 }
 
-absl::Status AddConnection(lisafs::Server& lisafs_server, int fd, const std::string& path, bool read_only) {
+absl::Status AddConnection(lisafs::Server& lisafs_server, int fd, const std::string& path,
+                           bool read_only) {
   LOG(INFO) << "serving " << path << " on descriptor " << fd << (read_only ? ", read-only" : "");
   return lisafs_server.AddConnection(UniqueFd(fd), {.mount_path = path, .readonly = read_only});
 }
 
-absl::Status AddConnections(lisafs::Server& lisafs_server, const CommandLine& line, const ConnectionPlan& plan,
-                            const oci::Spec& spec) {
+absl::Status AddConnections(lisafs::Server& lisafs_server, const CommandLine& line,
+                            const ConnectionPlan& plan, const oci::Spec& spec) {
   if (plan.root.has_value()) {
     RETURN_IF_ERROR(AddConnection(lisafs_server, plan.root->io_fd, "/", plan.root->read_only));
   }
@@ -142,19 +146,23 @@ void WaitForSentryExit(int fd) {
   if (fd < 0) return;
   const BorrowedFd socket(fd);
   const absl::Time deadline = absl::Now() + kSentryExitTimeout;
-  const ErrnoOr<std::vector<size_t>> sent = sys::WaitReadable(std::span(&socket, 1), kSentryExitTimeout);
+  const ErrnoOr<std::vector<size_t>> sent =
+      sys::WaitReadable(std::span(&socket, 1), kSentryExitTimeout);
   if (!sent.ok() || sent->empty()) return;
   const ErrnoOr<UniqueFd> sentry = sys::ReceiveFd(socket);
   if (!sentry.ok()) return;
   const BorrowedFd process = sentry->borrow();
-  (void)sys::WaitReadable(std::span(&process, 1), std::max(deadline - absl::Now(), absl::ZeroDuration())).ok();
+  (void)sys::WaitReadable(std::span(&process, 1),
+                          std::max(deadline - absl::Now(), absl::ZeroDuration()))
+      .ok();
 }
 
 absl::Status Run(CommandLine& line, const std::vector<std::string>& arguments) {
   RETURN_IF_ERROR(server::ResetInheritedWorld(line.Descriptors()));
   if (line.debug_log_fd >= 0) {
     const ErrnoOr<void> moved = sys::DuplicateAs(BorrowedFd(line.debug_log_fd), 2);
-    if (!moved.ok()) return ToStatus(moved.error(), absl::StrCat("--debug-log-fd=", line.debug_log_fd));
+    if (!moved.ok())
+      return ToStatus(moved.error(), absl::StrCat("--debug-log-fd=", line.debug_log_fd));
   }
   server::StartLogging({.format = server::LogFormat::kText, .fd = 2, .verbose = line.config.debug});
 
@@ -178,9 +186,10 @@ absl::Status Run(CommandLine& line, const std::vector<std::string>& arguments) {
   ASSIGN_OR_RETURN(server::RunLoop loop, server::RunLoop::Create());
   RETURN_IF_ERROR(server::Confine(confinement));
 
-  ASSIGN_OR_RETURN(const std::unique_ptr<fs::Filesystem> filesystem,
-                   fs::Filesystem::Create(std::move(rootfs.root), std::move(rootfs.descriptors),
-                                          {.max_fds = server::DescriptorsForFiles(descriptor_limit)}));
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<fs::Filesystem> filesystem,
+      fs::Filesystem::Create(std::move(rootfs.root), std::move(rootfs.descriptors),
+                             {.max_fds = server::DescriptorsForFiles(descriptor_limit)}));
   lisafs::Server lisafs_server(filesystem.get(), ToServerOptions(line));
   RETURN_IF_ERROR(AddConnections(lisafs_server, line, plan, spec));
   RETURN_IF_ERROR(loop.Run(lisafs_server, {}));
@@ -192,7 +201,8 @@ absl::Status Run(CommandLine& line, const std::vector<std::string>& arguments) {
 // As runsc writes it, for engines that show the last error of a container's log.
 std::string AsRunscError(absl::string_view message) {
   return absl::StrCat("{\"msg\":", server::JsonQuote(message), ",\"level\":\"error\",\"time\":\"",
-                      absl::FormatTime(absl::RFC3339_full, absl::Now(), absl::UTCTimeZone()), "\"}\n");
+                      absl::FormatTime(absl::RFC3339_full, absl::Now(), absl::UTCTimeZone()),
+                      "\"}\n");
 }
 
 }  // namespace
@@ -200,13 +210,16 @@ std::string AsRunscError(absl::string_view message) {
 int RunPersonality(const std::vector<std::string>& arguments) {
   absl::StatusOr<CommandLine> line = ParseCommandLine(arguments);
   if (!line.ok()) {
-    server::ReportFailure(server::LogFormat::kText, absl::StrCat(kPersonalityName, ": ", line.status().message()));
+    server::ReportFailure(server::LogFormat::kText,
+                          absl::StrCat(kPersonalityName, ": ", line.status().message()));
     return kUsageStatus;
   }
   const absl::Status served = Run(*line, arguments);
   if (served.ok()) return 0;
-  server::ReportFailure(server::LogFormat::kText, absl::StrCat(kPersonalityName, ": ", served.message()));
-  if (line->log_fd >= 0) (void)sys::WriteAll(BorrowedFd(line->log_fd), AsRunscError(served.message())).ok();
+  server::ReportFailure(server::LogFormat::kText,
+                        absl::StrCat(kPersonalityName, ": ", served.message()));
+  if (line->log_fd >= 0)
+    (void)sys::WriteAll(BorrowedFd(line->log_fd), AsRunscError(served.message())).ok();
   return kFatalStatus;
 }
 

@@ -1,5 +1,5 @@
-// The personality as a process: started as runsc starts its gofer, with its command lines, descriptors and namespaces,
-// and a LISAFS client in the sandbox's place.
+// The personality as a process: started as runsc starts its gofer, with its command lines,
+// descriptors and namespaces, and a LISAFS client in the sandbox's place.
 
 #include "gofer/runsc/personality.h"
 
@@ -32,13 +32,15 @@ using testing::Pipe;
 using testing::SocketPair;
 
 constexpr char kV22[] =
-    "--root=/r --network=none --ignore-cgroups=true --debug-log-fd=3 gofer --bundle BUNDLE --spec-fd=4 --mounts-fd=5 "
+    "--root=/r --network=none --ignore-cgroups=true --debug-log-fd=3 gofer --bundle BUNDLE "
+    "--spec-fd=4 --mounts-fd=5 "
     "--io-fds=6 --io-fds=7";
 constexpr char kV24[] =
     "--platform=ptrace --network=none --debug-log-fd=3 gofer --bundle BUNDLE "
     "--gofer-mount-confs=lisafs:none,lisafs:none --spec-fd=4 --mounts-fd=5 --io-fds=6 --io-fds=7";
 constexpr char kV26[] =
-    "--network=none --debug-log-fd=3 gofer --bundle BUNDLE --gofer-mount-confs=lisafs:none,lisafs:none --spec-fd=4 "
+    "--network=none --debug-log-fd=3 gofer --bundle BUNDLE "
+    "--gofer-mount-confs=lisafs:none,lisafs:none --spec-fd=4 "
     "--mounts-fd=5 --rpc-fd=8 --io-fds=6,7 --sync-chroot-fd=9 cid";
 
 class PersonalityTest : public ::testing::Test {
@@ -54,17 +56,20 @@ class PersonalityTest : public ::testing::Test {
   }
 
   void SetMountOptions(absl::string_view options, absl::string_view more = "") {
-    bundle_.Write("config.json",
-                  absl::StrCat(R"({"process":{"cwd":"/"},"root":{"path":"rootfs"},"mounts":[)"
-                               R"({"destination":"/proc","type":"proc"},{"destination":"/data","type":"bind","source":")",
-                               host_.path(), R"(","options":[)", options, "]}]", more, "}"));
+    bundle_.Write(
+        "config.json",
+        absl::StrCat(
+            R"({"process":{"cwd":"/"},"root":{"path":"rootfs"},"mounts":[)"
+            R"({"destination":"/proc","type":"proc"},{"destination":"/data","type":"bind","source":")",
+            host_.path(), R"(","options":[)", options, "]}]", more, "}"));
   }
 
   // Starts it and takes the place of runsc and the sandbox.
   void Start(absl::string_view command_line, std::map<int, int> more_fds = {}) {
     std::vector<std::string> arguments = absl::StrSplit(command_line, ' ', absl::SkipEmpty());
     std::replace(arguments.begin(), arguments.end(), std::string("BUNDLE"), bundle_.path());
-    const UniqueFd log(open(host_.At("log").c_str(), O_CREAT | O_APPEND | O_WRONLY | O_CLOEXEC, 0600));
+    const UniqueFd log(
+        open(host_.At("log").c_str(), O_CREAT | O_APPEND | O_WRONLY | O_CLOEXEC, 0600));
     const UniqueFd spec(open(bundle_.At("config.json").c_str(), O_RDONLY | O_CLOEXEC));
     // As a process before us may have left it.
     PCHECK(lseek(spec.get(), 0, SEEK_END) > 0);
@@ -99,8 +104,9 @@ class PersonalityTest : public ::testing::Test {
   }
 
   std::string ResolvedMounts() {
-    return absl::StrCat(R"([{"destination":"/proc","type":"proc"},{"destination":"/data","type":"bind","source":")",
-                        host_.path(), R"(","options":["rbind"]}])");
+    return absl::StrCat(
+        R"([{"destination":"/proc","type":"proc"},{"destination":"/data","type":"bind","source":")",
+        host_.path(), R"(","options":["rbind"]}])");
   }
   std::string Log() { return host_.Read("log"); }
 
@@ -173,7 +179,8 @@ TEST_F(PersonalityTest, V26WaitsForRunscAndSpeaksTheNewestProtocol) {
   SocketPair rpc = testing::StreamPair();
   Start(kV26, {{8, rpc.theirs.get()}, {9, sync.theirs.get()}});
   rpc.theirs.Reset();
-  EXPECT_EQ(testing::ReadPipe(mounts_, absl::Milliseconds(100)), "(nothing yet)") << "runsc is not ready";
+  EXPECT_EQ(testing::ReadPipe(mounts_, absl::Milliseconds(100)), "(nothing yet)")
+      << "runsc is not ready";
   sync.ours.Reset();
   EXPECT_EQ(testing::ReadPipe(mounts_), ResolvedMounts());
   Connect();
@@ -230,9 +237,11 @@ TEST_F(PersonalityTest, WhatIsInForceWhileItServes) {
 #endif
   EXPECT_EQ(gofer_->Status("Umask"), "0000");
   EXPECT_EQ(gofer_->Status("Groups"), "");
-  EXPECT_NE(std::stoul(gofer_->Status("SigIgn"), nullptr, 16) & 1u << (SIGCHLD - 1), 0u) << "process 1 reaps";
+  EXPECT_NE(std::stoul(gofer_->Status("SigIgn"), nullptr, 16) & 1u << (SIGCHLD - 1), 0u)
+      << "process 1 reaps";
   char link[256] = {};
-  ASSERT_GT(readlink(absl::StrCat("/proc/", gofer_->pid(), "/cwd").c_str(), link, sizeof(link) - 1), 0);
+  ASSERT_GT(readlink(absl::StrCat("/proc/", gofer_->pid(), "/cwd").c_str(), link, sizeof(link) - 1),
+            0);
   EXPECT_STREQ(link, "/");
   const std::vector<int> fds = gofer_->OpenFds();
   EXPECT_EQ(std::count(fds.begin(), fds.end(), 40), 0) << "what somebody leaked is closed";
@@ -251,7 +260,8 @@ TEST_F(PersonalityTest, PolicyAllowsHostSockets) {
   ASSERT_TRUE(bound.ok()) << bound.error().ToString() << Log();
   EXPECT_TRUE(S_ISSOCK(host_.Stat("socket").st_mode));
   ASSERT_TRUE(data_->Listen(bound->fd, 5).ok());
-  const auto connected = data_->ConnectWithCreds(bound->child.control_fd, SOCK_STREAM, {.uid = 1234, .gid = 2345});
+  const auto connected =
+      data_->ConnectWithCreds(bound->child.control_fd, SOCK_STREAM, {.uid = 1234, .gid = 2345});
   ASSERT_TRUE(connected.ok()) << connected.error().ToString() << Log();
   const auto accepted = data_->Accept(bound->fd);
   ASSERT_TRUE(accepted.ok()) << accepted.error().ToString();
@@ -265,8 +275,8 @@ TEST_F(PersonalityTest, PolicyAllowsHostSockets) {
   EXPECT_EQ(gofer_->Wait(), 0) << Log();
 }
 
-// Every kind of call once under the filter, over the socket and over a channel: one that the filter does not know
-// would end the process.
+// Every kind of call once under the filter, over the socket and over a channel: one that the filter
+// does not know would end the process.
 TEST_F(PersonalityTest, TheFilterAllowsAllThatServingNeeds) {
   SocketPair sync = testing::StreamPair();
   SocketPair rpc = testing::StreamPair();
@@ -377,9 +387,12 @@ TEST_F(PersonalityTest, FailuresGoWhereEnginesLook) {
   SetMountOptions("\"rbind\"", R"(,"linux":{"rootfsPropagation":"shared"})");
   Start("--log-fd=3 gofer --bundle BUNDLE --spec-fd=4 --mounts-fd=5 --io-fds=6 --io-fds=7");
   EXPECT_EQ(gofer_->Wait(), 128);
-  EXPECT_NE(gofer_->Stderr().find("gofer: runsc-gofer: spec: linux.rootfsPropagation is \"shared\""), std::string::npos)
+  EXPECT_NE(
+      gofer_->Stderr().find("gofer: runsc-gofer: spec: linux.rootfsPropagation is \"shared\""),
+      std::string::npos)
       << gofer_->Stderr();
-  EXPECT_EQ(Log().rfind(R"({"msg":"spec: linux.rootfsPropagation is \"shared\", which)", 0), 0u) << Log();
+  EXPECT_EQ(Log().rfind(R"({"msg":"spec: linux.rootfsPropagation is \"shared\", which)", 0), 0u)
+      << Log();
   EXPECT_NE(Log().find(R"("level":"error","time":")"), std::string::npos) << Log();
 
   Start("gofer --bundle BUNDLE --spec-fd=44 --mounts-fd=5 --io-fds=6 --io-fds=7");
@@ -390,11 +403,13 @@ TEST_F(PersonalityTest, FailuresGoWhereEnginesLook) {
 TEST_F(PersonalityTest, AListLongerThanAPipeIsWrittenInFull) {
   std::string mounts;
   for (int i = 0; i < 3000; ++i) {
-    absl::StrAppend(&mounts, R"({"destination":"/tmp/some/rather/long/path/)", i, R"(","type":"tmpfs"},)");
+    absl::StrAppend(&mounts, R"({"destination":"/tmp/some/rather/long/path/)", i,
+                    R"(","type":"tmpfs"},)");
   }
-  bundle_.Write("config.json", absl::StrCat(R"({"process":{},"root":{"path":"rootfs"},"mounts":[)", mounts,
-                                            R"({"destination":"/data","type":"bind","source":")", host_.path(),
-                                            R"("}]})"));
+  bundle_.Write(
+      "config.json",
+      absl::StrCat(R"({"process":{},"root":{"path":"rootfs"},"mounts":[)", mounts,
+                   R"({"destination":"/data","type":"bind","source":")", host_.path(), R"("}]})"));
   Start(kV22);
   Connect();
   absl::SleepFor(absl::Milliseconds(50));  // the sandbox takes its time

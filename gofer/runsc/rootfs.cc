@@ -48,13 +48,17 @@ struct Source {
   bool read_only = false;
 };
 
-bool IsIdMapped(const oci::Mount& mount) { return mount.uid_mappings_size() > 0 || mount.gid_mappings_size() > 0; }
+bool IsIdMapped(const oci::Mount& mount) {
+  return mount.uid_mappings_size() > 0 || mount.gid_mappings_size() > 0;
+}
 
-absl::StatusOr<UniqueFd> CloneSource(const CommandLine& line, const oci::Mount& mount, sys::Recursive recursive) {
+absl::StatusOr<UniqueFd> CloneSource(const CommandLine& line, const oci::Mount& mount,
+                                     sys::Recursive recursive) {
   const std::string what = absl::StrCat("mount ", mount.destination(), ": clone ", mount.source());
   if (line.version == Version::kV26 && IsIdMapped(mount)) {
     // Only runsc can make the mapping, and without it the ids of all files would be wrong.
-    if (line.rpc_fd < 0) return absl::FailedPreconditionError(absl::StrCat(what, ": id-mapped, and no --rpc-fd"));
+    if (line.rpc_fd < 0)
+      return absl::FailedPreconditionError(absl::StrCat(what, ": id-mapped, and no --rpc-fd"));
     return OpenMountByRpc(BorrowedFd(line.rpc_fd), mount);
   }
   ErrnoOr<UniqueFd> tree = sys::CloneTree(mount.source().c_str(), recursive);
@@ -64,7 +68,8 @@ absl::StatusOr<UniqueFd> CloneSource(const CommandLine& line, const oci::Mount& 
   return Or(sys::CloneTree(file, recursive), what);
 }
 
-// nvidia0, nvidiactl, nvidia-uvm; accel0 and what is below vfio: the devices that the sandbox's proxies drive.
+// nvidia0, nvidiactl, nvidia-uvm; accel0 and what is below vfio: the devices that the sandbox's
+// proxies drive.
 bool IsProxiedDevice(const Config& config, absl::string_view path) {
   const auto is_digits = [](absl::string_view text) {
     return !text.empty() && std::all_of(text.begin(), text.end(), absl::ascii_isdigit);
@@ -83,7 +88,8 @@ class Builder {
       : line_(line), spec_(spec), plan_(plan) {}
 
   absl::StatusOr<UniqueFd> Build() && {
-    RETURN_IF_ERROR(Or(sys::SetPropagationOfAll(MS_SLAVE), "make the mounts of this namespace slaves"));
+    RETURN_IF_ERROR(
+        Or(sys::SetPropagationOfAll(MS_SLAVE), "make the mounts of this namespace slaves"));
     RETURN_IF_ERROR(CloneSources());
     RETURN_IF_ERROR(AttachRoot());
     for (Source& source : sources_) RETURN_IF_ERROR(PlaceSource(source));
@@ -111,7 +117,11 @@ class Builder {
     if (line_.dev_io_fd < 0) return absl::OkStatus();
     for (const oci::Device& device : spec_.linux().devices()) {
       if (!IsProxiedDevice(line_.config, device.path())) continue;
-      Source source = {.tree = {}, .from = device.path(), .to = device.path(), .options = {}, .read_only = false};
+      Source source = {.tree = {},
+                       .from = device.path(),
+                       .to = device.path(),
+                       .options = {},
+                       .read_only = false};
       ASSIGN_OR_RETURN(source.tree, Or(sys::CloneTree(device.path().c_str(), sys::Recursive::kNo),
                                        absl::StrCat("device ", device.path())));
       devices_.push_back(std::move(source));
@@ -119,14 +129,15 @@ class Builder {
     return absl::OkStatus();
   }
 
-  // The root's clone covers the root itself, as container engines do it: hooks find the finished tree at its path,
-  // and pivot_root finds a mount.
+  // The root's clone covers the root itself, as container engines do it: hooks find the finished
+  // tree at its path, and pivot_root finds a mount.
   absl::Status AttachRoot() {
     UniqueFd target;
     if (plan_.root.has_value()) {
       const std::string& path = spec_.root().path();
       ASSIGN_OR_RETURN(target, Or(sys::OpenLocation(path.c_str()), absl::StrCat("root ", path)));
-      ASSIGN_OR_RETURN(root_, Or(sys::CloneTree(target, sys::Recursive::kYes), absl::StrCat("clone root ", path)));
+      ASSIGN_OR_RETURN(root_, Or(sys::CloneTree(target, sys::Recursive::kYes),
+                                 absl::StrCat("clone root ", path)));
     } else {
       // The sandbox has its root from elsewhere: the mounts get an empty one to stand in.
       ASSIGN_OR_RETURN(target, Or(sys::OpenLocation("/"), "open /"));
@@ -137,19 +148,22 @@ class Builder {
     if (const std::string& text = spec_.linux().rootfs_propagation(); !text.empty()) {
       ASSIGN_OR_RETURN(propagation, ParseRootPropagation(text));
     }
-    return Or(sys::SetPropagation(root_, propagation.type, propagation.recursive), "propagation of the root");
+    return Or(sys::SetPropagation(root_, propagation.type, propagation.recursive),
+              "propagation of the root");
   }
 
   absl::Status PlaceSource(Source& source) {
     const std::string what = absl::StrCat("mount ", source.from, " at ", source.to);
     ASSIGN_OR_RETURN(const sys::Attr attr, Or(sys::Statx(source.tree), what));
     ASSIGN_OR_RETURN(Place target, ResolveInRoot(root_, source.to));
-    if (target.IsRoot()) return absl::InvalidArgumentError(absl::StrCat(what, ": that is the root itself"));
+    if (target.IsRoot())
+      return absl::InvalidArgumentError(absl::StrCat(what, ": that is the root itself"));
     RETURN_IF_ERROR(S_ISDIR(attr.stx_mode) ? target.MakeDirectory(kDirectoryMode)
                                            : target.MakeFile(kDirectoryMode));
     RETURN_IF_ERROR(Or(sys::AttachTree(source.tree, target.file()), what));
     if (const std::optional<Propagation>& propagation = source.options.propagation) {
-      RETURN_IF_ERROR(Or(sys::SetPropagation(source.tree, propagation->type, propagation->recursive), what));
+      RETURN_IF_ERROR(
+          Or(sys::SetPropagation(source.tree, propagation->type, propagation->recursive), what));
     }
     return absl::OkStatus();
   }
@@ -170,24 +184,26 @@ class Builder {
     return RunCreateContainerHooks(spec_, line_.container_id, line_.bundle);
   }
 
-  // Nothing is ever executed here, and devices are opened only where a policy has it, but for those of the device
-  // connection, which are put in place afterwards.
+  // Nothing is ever executed here, and devices are opened only where a policy has it, but for those
+  // of the device connection, which are put in place afterwards.
   absl::Status RestrictAll() {
     const uint64_t devices = line_.OpensCharacterDevices() ? 0 : MOUNT_ATTR_NODEV;
-    return Or(sys::RestrictMount(root_, MOUNT_ATTR_NOSUID | devices, sys::Recursive::kYes), "restrict the mounts");
+    return Or(sys::RestrictMount(root_, MOUNT_ATTR_NOSUID | devices, sys::Recursive::kYes),
+              "restrict the mounts");
   }
 
   absl::Status ApplyOptions() {
     if (plan_.root.has_value() && plan_.root->read_only) {
-      RETURN_IF_ERROR(Or(sys::RestrictMount(root_, MOUNT_ATTR_RDONLY, sys::Recursive::kNo), "read-only root"));
+      RETURN_IF_ERROR(
+          Or(sys::RestrictMount(root_, MOUNT_ATTR_RDONLY, sys::Recursive::kNo), "read-only root"));
     }
     for (const Source& source : sources_) RETURN_IF_ERROR(RestrictSource(source));
     return absl::OkStatus();
   }
 
-  // `ro` holds for the kernel too, so that a client that got around the connection's flag would still meet EROFS.
-  // The other options took effect only since V26; before, an application that relies on noexec being the sandbox's
-  // business would lose its mappings.
+  // `ro` holds for the kernel too, so that a client that got around the connection's flag would
+  // still meet EROFS. The other options took effect only since V26; before, an application that
+  // relies on noexec being the sandbox's business would lose its mappings.
   absl::Status RestrictSource(const Source& source) {
     const std::string what = absl::StrCat("options of mount ", source.to);
     uint64_t attributes = source.read_only ? MOUNT_ATTR_RDONLY : 0;
@@ -215,18 +231,22 @@ bool IsOneOf(int64_t magic, std::initializer_list<int64_t> of) {
 
 }  // namespace
 
-absl::StatusOr<Rootfs> BuildRootfs(const CommandLine& line, const oci::Spec& spec, const ConnectionPlan& plan) {
-  // A launcher that has set up everything left it where runsc's gofer leaves it for its second half.
+absl::StatusOr<Rootfs> BuildRootfs(const CommandLine& line, const oci::Spec& spec,
+                                   const ConnectionPlan& plan) {
+  // A launcher that has set up everything left it where runsc's gofer leaves it for its second
+  // half.
   if (!line.setup_root) {
     ASSIGN_OR_RETURN(UniqueFd descriptors, Or(sys::OpenProcSelfFd(), "open /proc/self/fd"));
     const std::string path = line.config.unsafe_nonroot ? spec.root().path() : "/root";
-    ASSIGN_OR_RETURN(UniqueFd root, Or(sys::OpenRootPath(path.c_str()), absl::StrCat("root ", path)));
+    ASSIGN_OR_RETURN(UniqueFd root,
+                     Or(sys::OpenRootPath(path.c_str()), absl::StrCat("root ", path)));
     return Rootfs{.root = std::move(root), .descriptors = std::move(descriptors)};
   }
   if (line.config.unsafe_nonroot && plan.mounts.empty() && plan.root.has_value()) {
     ASSIGN_OR_RETURN(UniqueFd descriptors, Or(sys::OpenProcSelfFd(), "open /proc/self/fd"));
     const std::string& path = spec.root().path();
-    ASSIGN_OR_RETURN(UniqueFd root, Or(sys::OpenRootPath(path.c_str()), absl::StrCat("root ", path)));
+    ASSIGN_OR_RETURN(UniqueFd root,
+                     Or(sys::OpenRootPath(path.c_str()), absl::StrCat("root ", path)));
     return Rootfs{.root = std::move(root), .descriptors = std::move(descriptors)};
   }
   ASSIGN_OR_RETURN(UniqueFd descriptors, Or(sys::OpenProcSelfFdAlone(), "clone /proc/self/fd"));
@@ -240,20 +260,23 @@ absl::Status EnterRootfs(const CommandLine& line, const Rootfs& rootfs) {
   return Or(sys::PivotInto(rootfs.root), "pivot_root into the root");
 }
 
-absl::Status ResolveDestinations(const CommandLine& line, const ConnectionPlan& plan, BorrowedFd root,
-                                 oci::Spec& spec) {
+absl::Status ResolveDestinations(const CommandLine& line, const ConnectionPlan& plan,
+                                 BorrowedFd root, oci::Spec& spec) {
   for (const PlannedMount& planned : plan.mounts) {
     oci::Mount& mount = *spec.mutable_mounts(planned.spec_index);
     ASSIGN_OR_RETURN(const Place place, ResolveInRoot(root, mount.destination()));
     if (!place.Exists()) {
-      return absl::NotFoundError(absl::StrCat("mount ", mount.destination(), ": ", place.Path(), " is not there"));
+      return absl::NotFoundError(
+          absl::StrCat("mount ", mount.destination(), ": ", place.Path(), " is not there"));
     }
-    ASSIGN_OR_RETURN(const struct statfs fs, Or(sys::StatFs(place.file()), absl::StrCat("statfs ", place.Path())));
+    ASSIGN_OR_RETURN(const struct statfs fs,
+                     Or(sys::StatFs(place.file()), absl::StrCat("statfs ", place.Path())));
     mount.set_destination(place.Path());
     const int64_t magic = fs.f_type;
     if (magic == OVERLAYFS_SUPER_MAGIC) mount.add_options("overlayfs_stale_read");
-    const bool no_sharing = (line.version == Version::kV24 && IsOneOf(magic, {NFS_SUPER_MAGIC})) ||
-                            (line.version == Version::kV26 && IsOneOf(magic, {NFS_SUPER_MAGIC, FUSE_SUPER_MAGIC}));
+    const bool no_sharing =
+        (line.version == Version::kV24 && IsOneOf(magic, {NFS_SUPER_MAGIC})) ||
+        (line.version == Version::kV26 && IsOneOf(magic, {NFS_SUPER_MAGIC, FUSE_SUPER_MAGIC}));
     if (no_sharing) mount.add_options("disable_file_handle_sharing");
   }
   return absl::OkStatus();

@@ -61,11 +61,14 @@ class RootfsTest : public ::testing::Test {
 
   oci::Spec Spec(const std::string& mounts, const std::string& root = R"("path":"rootfs")",
                  const std::string& more = R"("process":{"cwd":"/work/here"})") {
-    const auto spec = ParseSpec(absl::StrCat("{\"root\":{", root, "},\"mounts\":[", mounts, "],", more, "}"), bundle_.path());
+    const auto spec =
+        ParseSpec(absl::StrCat("{\"root\":{", root, "},\"mounts\":[", mounts, "],", more, "}"),
+                  bundle_.path());
     EXPECT_TRUE(spec.ok()) << spec.status();
     return spec.ok() ? *spec : oci::Spec();
   }
-  std::string Bind(const std::string& from, const std::string& to, const std::string& options = "\"rbind\"") {
+  std::string Bind(const std::string& from, const std::string& to,
+                   const std::string& options = "\"rbind\"") {
     return absl::StrCat(R"({"type":"bind","source":")", host_.At(from), R"(","destination":")", to,
                         R"(","options":[)", options, "]}");
   }
@@ -100,7 +103,8 @@ class RootfsTest : public ::testing::Test {
 };
 
 TEST_F(RootfsTest, TheContainersTreeIsAllThatThereIs) {
-  oci::Spec spec = Spec(absl::StrCat(Bind("data", "/mnt/data"), ",", Bind("single", "/etc/single", "\"bind\"")));
+  oci::Spec spec =
+      Spec(absl::StrCat(Bind("data", "/mnt/data"), ",", Bind("single", "/etc/single", "\"bind\"")));
   const testing::ChildEnd end = testing::InMountNamespace([&] {
     umask(022);
     Enter(spec);
@@ -116,7 +120,8 @@ TEST_F(RootfsTest, TheContainersTreeIsAllThatThereIs) {
   });
   EXPECT_EQ(end.status, 0) << end.stderr_text;
   EXPECT_EQ(host_.Read("data/new"), "from inside");
-  EXPECT_EQ(bundle_.Stat("rootfs/mnt/data").st_mode, S_IFDIR | 0755u) << "mount points are made on the host";
+  EXPECT_EQ(bundle_.Stat("rootfs/mnt/data").st_mode, S_IFDIR | 0755u)
+      << "mount points are made on the host";
   EXPECT_EQ(bundle_.Stat("rootfs/etc/single").st_mode, S_IFREG | 0755u);
   EXPECT_FALSE(bundle_.Exists("rootfs/mnt/data/file")) << "no mount reaches the host";
 }
@@ -142,8 +147,9 @@ TEST_F(RootfsTest, TheDescriptorDirectoryHasNoWayOut) {
 TEST_F(RootfsTest, DestinationsAreResolvedInTheRootAndTold) {
   bundle_.Symlink("rootfs/link", "/real");
   bundle_.Symlink("rootfs/evil", "../../../../../../tmp");
-  oci::Spec spec = Spec(absl::StrCat(Bind("data", "/link/x"), R"(,{"destination":"/proc","type":"proc"},)",
-                                     Bind("data", "/evil/y")));
+  oci::Spec spec =
+      Spec(absl::StrCat(Bind("data", "/link/x"), R"(,{"destination":"/proc","type":"proc"},)",
+                        Bind("data", "/evil/y")));
   const testing::ChildEnd end = testing::InMountNamespace([&] {
     Enter(spec);
     EXPECT_EQ(spec.mounts(0).destination(), "/real/x");
@@ -174,8 +180,9 @@ TEST_F(RootfsTest, ASourceMayBeWhereAMountGoes) {
   // Sources are the host's files, whatever covers them in the container.
   bundle_.Mkdir("rootfs/a");
   bundle_.Write("rootfs/a/own", "own");
-  oci::Spec spec = Spec(absl::StrCat(Bind("data", "/a"), R"(,{"type":"bind","destination":"/b","source":")",
-                                     bundle_.At("rootfs/a"), R"("})"));
+  oci::Spec spec =
+      Spec(absl::StrCat(Bind("data", "/a"), R"(,{"type":"bind","destination":"/b","source":")",
+                        bundle_.At("rootfs/a"), R"("})"));
   const testing::ChildEnd end = testing::InMountNamespace([&] {
     Enter(spec);
     EXPECT_EQ(ReadAll("/a/file"), "data");
@@ -185,15 +192,16 @@ TEST_F(RootfsTest, ASourceMayBeWhereAMountGoes) {
 }
 
 TEST_F(RootfsTest, ReadOnlyHoldsForTheKernelToo) {
-  oci::Spec spec = Spec(absl::StrCat(Bind("data", "/ro", R"("rbind","ro")"), ",", Bind("data", "/rw"), ",",
-                                     Bind("data", "/ro/inside")),
+  oci::Spec spec = Spec(absl::StrCat(Bind("data", "/ro", R"("rbind","ro")"), ",",
+                                     Bind("data", "/rw"), ",", Bind("data", "/ro/inside")),
                         R"("path":"rootfs","readonly":true)");
   const testing::ChildEnd end = testing::InMountNamespace([&] {
     Enter(spec);
     EXPECT_TRUE(WriteFails("/etc/new", EROFS));
     EXPECT_TRUE(WriteFails("/ro/new", EROFS));
     EXPECT_FALSE(WriteFails("/rw/new", EROFS));
-    EXPECT_FALSE(WriteFails("/ro/inside/new2", EROFS)) << "a mount of its own, made before the outer became read-only";
+    EXPECT_FALSE(WriteFails("/ro/inside/new2", EROFS))
+        << "a mount of its own, made before the outer became read-only";
   });
   EXPECT_EQ(end.status, 0) << end.stderr_text;
 }
@@ -208,7 +216,8 @@ TEST_F(RootfsTest, NothingIsSetuidAndDevicesDependOnThePolicy) {
       const unsigned long result = MountFlags("/data");
       EXPECT_TRUE(MountFlags("/") & ST_NOSUID);
       EXPECT_TRUE(result & ST_NOSUID);
-      _exit(static_cast<int>(result >> 2 & 3) | (result & ST_NOATIME ? 4 : 0));  // nodev, noexec, noatime
+      _exit(static_cast<int>(result >> 2 & 3) |
+            (result & ST_NOATIME ? 4 : 0));  // nodev, noexec, noatime
     });
     return end.status;
   };
@@ -252,11 +261,12 @@ TEST_F(RootfsTest, WhatCannotBeMountedIsNamed) {
     });
     return end.stderr_text;
   };
-  EXPECT_EQ(error(Bind("none", "/x")),
-            absl::StrCat("mount /x: clone ", host_.At("none"), ": ENOENT (No such file or directory)"));
+  EXPECT_EQ(error(Bind("none", "/x")), absl::StrCat("mount /x: clone ", host_.At("none"),
+                                                    ": ENOENT (No such file or directory)"));
   EXPECT_EQ(error(Bind("data", "/etc/name")),
             "make directory /etc/name in the root: a file is there: ENOTDIR (Not a directory)");
-  EXPECT_EQ(error(Bind("data", "/")), absl::StrCat("mount ", host_.At("data"), " at /: that is the root itself"));
+  EXPECT_EQ(error(Bind("data", "/")),
+            absl::StrCat("mount ", host_.At("data"), " at /: that is the root itself"));
 }
 
 TEST_F(RootfsTest, CreateContainerHooksSeeTheFinishedTree) {
@@ -264,27 +274,31 @@ TEST_F(RootfsTest, CreateContainerHooksSeeTheFinishedTree) {
   line_.container_id = "cid";
   line_.mount_confs = *ParseMountConfs("lisafs:none,lisafs:none");
   // Reads the state, and looks at the tree where the runtime spec says it is.
-  const std::string script = absl::StrCat("cat > ", host_.At("state"), "; cat ", bundle_.At("rootfs/mnt/file"), " > ",
-                                          host_.At("seen"));
-  oci::Spec spec = Spec(Bind("data", "/mnt"), R"("path":"rootfs")",
-                        absl::StrCat(R"("process":{},"ociVersion":"1.1.0","annotations":{"k":"v"},"hooks":{"createContainer":[{"path":"/bin/sh","args":["sh","-c",")",
-                                     script, R"("],"env":["PATH=/bin"]}]})"));
+  const std::string script = absl::StrCat("cat > ", host_.At("state"), "; cat ",
+                                          bundle_.At("rootfs/mnt/file"), " > ", host_.At("seen"));
+  oci::Spec spec = Spec(
+      Bind("data", "/mnt"), R"("path":"rootfs")",
+      absl::StrCat(
+          R"("process":{},"ociVersion":"1.1.0","annotations":{"k":"v"},"hooks":{"createContainer":[{"path":"/bin/sh","args":["sh","-c",")",
+          script, R"("],"env":["PATH=/bin"]}]})"));
   const testing::ChildEnd end = testing::InMountNamespace([&] {
     Enter(spec);
     EXPECT_EQ(ReadAll("/mnt/file"), "data");
   });
   EXPECT_EQ(end.status, 0) << end.stderr_text;
   EXPECT_EQ(host_.Read("seen"), "data");
-  EXPECT_EQ(host_.Read("state"),
-            absl::StrCat(R"({"ociVersion":"1.1.0","id":"cid","status":"creating","pid":-1,"bundle":")", bundle_.path(),
-                         R"(","annotations":{"k":"v"}})"));
+  EXPECT_EQ(
+      host_.Read("state"),
+      absl::StrCat(R"({"ociVersion":"1.1.0","id":"cid","status":"creating","pid":-1,"bundle":")",
+                   bundle_.path(), R"(","annotations":{"k":"v"}})"));
 }
 
 TEST_F(RootfsTest, AFailedHookEndsTheStart) {
   line_.version = Version::kV26;
   line_.mount_confs = *ParseMountConfs("lisafs:none");
   const auto error = [&](const std::string& hook) {
-    oci::Spec spec = Spec("", R"("path":"rootfs")", absl::StrCat(R"("process":{},"hooks":{"createContainer":[)", hook, "]}"));
+    oci::Spec spec = Spec("", R"("path":"rootfs")",
+                          absl::StrCat(R"("process":{},"hooks":{"createContainer":[)", hook, "]}"));
     return testing::InMountNamespace([&] {
              const std::string message(BuildRootfs(line_, spec, *Plan(spec)).status().message());
              (void)!write(2, message.data(), message.size());
@@ -292,7 +306,8 @@ TEST_F(RootfsTest, AFailedHookEndsTheStart) {
         .stderr_text;
   };
   EXPECT_EQ(error(R"({"path":"/bin/false"})"), "createContainer hook /bin/false: exit status 1");
-  EXPECT_EQ(error(R"({"path":"/nothing"})"), "createContainer hook /nothing: ENOENT (No such file or directory)");
+  EXPECT_EQ(error(R"({"path":"/nothing"})"),
+            "createContainer hook /nothing: ENOENT (No such file or directory)");
   EXPECT_EQ(error(R"({"path":"/bin/sleep","args":["sleep","60"],"timeout":1})"),
             "createContainer hook /bin/sleep: ETIMEDOUT (Connection timed out)");
 }

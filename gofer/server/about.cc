@@ -34,17 +34,21 @@ std::vector<Fact> Facts() {
 
 std::string CapabilitiesAsText() {
   std::string text;
-  for (const Fact& fact : Facts()) absl::StrAppend(&text, fact.name, ": ", absl::StrJoin(fact.values, ", "), "\n");
+  for (const Fact& fact : Facts())
+    absl::StrAppend(&text, fact.name, ": ", absl::StrJoin(fact.values, ", "), "\n");
   return text;
 }
 
 std::string CapabilitiesAsJson() {
-  const auto quote = [](std::string* out, absl::string_view value) { out->append(JsonQuote(value)); };
+  const auto quote = [](std::string* out, absl::string_view value) {
+    out->append(JsonQuote(value));
+  };
   std::vector<std::string> members;
   for (const Fact& fact : Facts()) {
     const bool single = fact.name == "version";
     const std::string values = absl::StrJoin(fact.values, ",", quote);
-    members.push_back(absl::StrCat(JsonQuote(fact.name), ":", single ? values : absl::StrCat("[", values, "]")));
+    members.push_back(
+        absl::StrCat(JsonQuote(fact.name), ":", single ? values : absl::StrCat("[", values, "]")));
   }
   return absl::StrCat("{", absl::StrJoin(members, ","), "}\n");
 }

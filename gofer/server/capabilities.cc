@@ -35,8 +35,8 @@ absl::Status DropBoundingSet(const CapabilityOptions& options) {
     capng_update(CAPNG_ADD, CAPNG_BOUNDING_SET, static_cast<unsigned>(capability));
   }
   if (const int result = capng_apply(CAPNG_SELECT_BOUNDS); result != 0) {
-    return absl::PermissionDeniedError(
-        absl::StrFormat("capabilities: the bounding set could not be dropped (libcap-ng: %d)", result));
+    return absl::PermissionDeniedError(absl::StrFormat(
+        "capabilities: the bounding set could not be dropped (libcap-ng: %d)", result));
   }
   return absl::OkStatus();
 }
@@ -47,7 +47,8 @@ absl::Status LimitCapabilities(const CapabilityOptions& options) {
   capng_clear(CAPNG_SELECT_CAPS);
   uint64_t kept = 0;
   for (const int capability : NeededCapabilities(options)) {
-    // In a user namespace or without root some may be missing: nothing can be kept that is not there.
+    // In a user namespace or without root some may be missing: nothing can be kept that is not
+    // there.
     if ((held->permitted & Mask({capability})) == 0) continue;
     kept |= Mask({capability});
     capng_update(CAPNG_ADD, static_cast<capng_type_t>(CAPNG_EFFECTIVE | CAPNG_PERMITTED),
@@ -58,10 +59,11 @@ absl::Status LimitCapabilities(const CapabilityOptions& options) {
   const ErrnoOr<sys::CapabilitySets> now = sys::GetCapabilities();
   if (!now.ok()) return ToStatus(now.error(), "capget");
   if (result != 0 || now->effective != kept || now->permitted != kept || now->inheritable != 0) {
-    return absl::PermissionDeniedError(absl::StrFormat(
-        "capabilities: wanted effective and permitted %#x and nothing inheritable, got %#x, %#x and %#x "
-        "(libcap-ng: %d)",
-        kept, now->effective, now->permitted, now->inheritable, result));
+    return absl::PermissionDeniedError(
+        absl::StrFormat("capabilities: wanted effective and permitted %#x and nothing inheritable, "
+                        "got %#x, %#x and %#x "
+                        "(libcap-ng: %d)",
+                        kept, now->effective, now->permitted, now->inheritable, result));
   }
   return absl::OkStatus();
 }

@@ -1,7 +1,8 @@
 // Capabilities: the few that serving files needs, and the end of all others.
 //
-// Two steps, because libcap-ng reads /proc, and after the root has changed /proc belongs to whoever made the served
-// tree: DropBoundingSet while the real /proc is there, LimitCapabilities when nothing more has to be set up.
+// Two steps, because libcap-ng reads /proc, and after the root has changed /proc belongs to whoever
+// made the served tree: DropBoundingSet while the real /proc is there, LimitCapabilities when
+// nothing more has to be set up.
 //
 // Threads: per thread in the kernel, so both before the first further thread starts.
 // Errors:  what could not be dropped; the caller ends the process.
@@ -22,14 +23,15 @@ struct CapabilityOptions {
   bool switch_ids = false;
 };
 
-// CAP_* numbers: CHOWN (new files get the client's owner), DAC_OVERRIDE (the client checks permissions itself),
-// FOWNER (chmod, utimens, xattrs of others' files), FSETID (setuid and setgid bits survive where a request sets
-// them), and SETUID, SETGID if asked for. What gVisor's gofer keeps beyond these, DAC_READ_SEARCH and SYS_CHROOT,
-// is not needed: DAC_OVERRIDE covers the first, and the root is pivoted into before capabilities go.
+// CAP_* numbers: CHOWN (new files get the client's owner), DAC_OVERRIDE (the client checks
+// permissions itself), FOWNER (chmod, utimens, xattrs of others' files), FSETID (setuid and setgid
+// bits survive where a request sets them), and SETUID, SETGID if asked for. What gVisor's gofer
+// keeps beyond these, DAC_READ_SEARCH and SYS_CHROOT, is not needed: DAC_OVERRIDE covers the first,
+// and the root is pivoted into before capabilities go.
 std::vector<int> NeededCapabilities(const CapabilityOptions& options);
 
-// No exec can ever gain another capability. Nothing to do, and no error, without CAP_SETPCAP: then no_new_privs
-// has to be enough.
+// No exec can ever gain another capability. Nothing to do, and no error, without CAP_SETPCAP: then
+// no_new_privs has to be enough.
 absl::Status DropBoundingSet(const CapabilityOptions& options);
 
 // Effective and permitted become what is needed and held; inheritable and ambient become empty.

@@ -16,7 +16,8 @@ namespace {
 constexpr uint32_t kMode = 0600;
 constexpr int kBacklog = 16;
 
-// Whether the name is a socket file that refuses connections: what a process leaves behind that has ended.
+// Whether the name is a socket file that refuses connections: what a process leaves behind that has
+// ended.
 ErrnoOr<bool> IsAbandoned(BorrowedFd dir, const Name& name) {
   ASSIGN_OR_RETURN(const UniqueFd file, sys::OpenPath(dir, name));
   ASSIGN_OR_RETURN(const sys::Attr attr, sys::Statx(file));
@@ -42,7 +43,8 @@ absl::StatusOr<Listener> Listener::Create(const std::string& path) {
   const std::string what = absl::StrCat("socket ", path);
   const size_t slash = path.rfind('/');
   const std::string parent = slash == std::string::npos ? "." : path.substr(0, slash + 1);
-  const ErrnoOr<Name> name = Name::Parse(slash == std::string::npos ? path : path.substr(slash + 1));
+  const ErrnoOr<Name> name =
+      Name::Parse(slash == std::string::npos ? path : path.substr(slash + 1));
   if (!name.ok()) return ToStatus(name.error(), what);
   const ErrnoOr<UniqueFd> dir = sys::OpenLocation(parent.c_str());
   if (!dir.ok()) return ToStatus(dir.error(), absl::StrCat(what, ": its directory"));

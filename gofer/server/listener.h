@@ -1,6 +1,7 @@
 // A unix socket that clients connect to, made by path before the host's tree is out of reach.
 //
-// Owner:   owns the listening socket. The file stays when the process ends; the next start replaces it.
+// Owner:   owns the listening socket. The file stays when the process ends; the next start replaces
+//          it.
 // Threads: one. Errors: absl::Status with the path.
 // Source:  spec/security.md s.1 step 4.
 
@@ -18,8 +19,8 @@ namespace gofer::server {
 
 class Listener {
  public:
-  // Makes the socket file with mode 0600. A socket file at which nobody listens any more is replaced; anything else
-  // that is there is an error, and is left alone.
+  // Makes the socket file with mode 0600. A socket file at which nobody listens any more is
+  // replaced; anything else that is there is an error, and is left alone.
   static absl::StatusOr<Listener> Create(const std::string& path);
 
   // A connected, blocking stream socket; EAGAIN when nobody is waiting.

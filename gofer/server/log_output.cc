@@ -18,10 +18,12 @@ constexpr int kMaxRecordsPerSecond = 50;
 // Above FATAL: glog copies nothing to stderr on its own.
 constexpr int kNoSeverity = google::NUM_SEVERITIES;
 
-// The length of the valid UTF-8 sequence that `text` begins with, 0 if there is none. Overlong forms, surrogates
-// and what is above U+10FFFF are not valid.
+// The length of the valid UTF-8 sequence that `text` begins with, 0 if there is none. Overlong
+// forms, surrogates and what is above U+10FFFF are not valid.
 size_t Utf8Length(absl::string_view text) {
-  const auto byte = [&](size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
+  const auto byte = [&](size_t i) {
+    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u;
+  };
   const auto continues = [&](size_t i) { return (byte(i) & 0xc0) == 0x80; };
   const unsigned first = byte(0);
   if (first < 0x80) return 1;
@@ -60,8 +62,9 @@ class Sink : public google::LogSink {
  public:
   explicit Sink(const LogOptions& options) : options_(options) {}
 
-  void send(google::LogSeverity severity, const char* /*full_filename*/, const char* base_filename, int line,
-            const google::LogMessageTime& /*time*/, const char* message, size_t message_len) override {
+  void send(google::LogSeverity severity, const char* /*full_filename*/, const char* base_filename,
+            int line, const google::LogMessageTime& /*time*/, const char* message,
+            size_t message_len) override {
     const LogRecord record = {.time = absl::Now(),
                               .severity = google::GetLogSeverityName(severity),
                               .file = base_filename,
@@ -74,9 +77,10 @@ class Sink : public google::LogSink {
       if (!throttle_.Admit(record.time, dropped) && severity != google::GLOG_FATAL) return;
     }
     if (dropped > 0) {
-      const std::string message = absl::StrCat(dropped, " records dropped: more than ", kMaxRecordsPerSecond,
-                                               " in a second");
-      Write({.time = record.time, .severity = "WARNING", .file = {}, .line = 0, .message = message});
+      const std::string message = absl::StrCat(dropped, " records dropped: more than ",
+                                               kMaxRecordsPerSecond, " in a second");
+      Write(
+          {.time = record.time, .severity = "WARNING", .file = {}, .line = 0, .message = message});
     }
     Write(record);
   }
@@ -107,10 +111,13 @@ void StartLogging(const LogOptions& options) {
 }
 
 void ReportFailure(LogFormat format, absl::string_view message) {
-  const std::string line =
-      format == LogFormat::kJson
-          ? FormatRecord(format, {.time = absl::Now(), .severity = "ERROR", .file = {}, .line = 0, .message = message})
-          : absl::StrCat("gofer: ", EscapeText(message), "\n");
+  const std::string line = format == LogFormat::kJson
+                               ? FormatRecord(format, {.time = absl::Now(),
+                                                       .severity = "ERROR",
+                                                       .file = {},
+                                                       .line = 0,
+                                                       .message = message})
+                               : absl::StrCat("gofer: ", EscapeText(message), "\n");
   (void)sys::WriteAll(BorrowedFd(2), line).ok();
 }
 
@@ -118,15 +125,16 @@ std::string FormatRecord(LogFormat format, const LogRecord& record) {
   const absl::string_view message = record.message.substr(0, kMaxMessageBytes);
   const absl::string_view cut = record.message.size() > kMaxMessageBytes ? "..." : "";
   if (format == LogFormat::kText) {
-    const std::string at = record.file.empty() ? "" : absl::StrCat(" ", record.file, ":", record.line);
-    return absl::StrCat(record.severity.substr(0, 1), " ", Timestamp(record.time), at, "] ", EscapeText(message), cut,
-                        "\n");
+    const std::string at =
+        record.file.empty() ? "" : absl::StrCat(" ", record.file, ":", record.line);
+    return absl::StrCat(record.severity.substr(0, 1), " ", Timestamp(record.time), at, "] ",
+                        EscapeText(message), cut, "\n");
   }
   const std::string at = record.file.empty() ? ""
                                              : absl::StrCat("\"file\":", JsonQuote(record.file),
                                                             ",\"line\":", record.line, ",");
-  return absl::StrCat("{\"time\":\"", Timestamp(record.time), "\",\"severity\":\"", record.severity, "\",", at,
-                      "\"message\":", JsonQuote(absl::StrCat(message, cut)), "}\n");
+  return absl::StrCat("{\"time\":\"", Timestamp(record.time), "\",\"severity\":\"", record.severity,
+                      "\",", at, "\"message\":", JsonQuote(absl::StrCat(message, cut)), "}\n");
 }
 
 std::string JsonQuote(absl::string_view text) {

@@ -1,7 +1,7 @@
 // Where glog's records go: one line each, as text or as a JSON object, to one descriptor.
 //
-// Records are cut at 512 bytes and limited to 50 a second; what is dropped is counted and said. Control bytes, which a
-// client can put into names, are escaped.
+// Records are cut at 512 bytes and limited to 50 a second; what is dropped is counted and said.
+// Control bytes, which a client can put into names, are escaped.
 //
 // Owner:   the process; started once. The descriptor stays open. Threads: safe.
 // Errors:  a log that cannot be written is lost; service goes on.
@@ -31,7 +31,8 @@ struct LogOptions {
 // From here on LOG goes there and nowhere else: no files, no copies on stderr.
 void StartLogging(const LogOptions& options);
 
-// Why the process gives up, as one line on stderr in the log's format: "gofer: object, values, next step".
+// Why the process gives up, as one line on stderr in the log's format: "gofer: object, values, next
+// step".
 void ReportFailure(LogFormat format, absl::string_view message);
 
 struct LogRecord {

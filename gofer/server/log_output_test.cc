@@ -15,33 +15,44 @@ namespace {
 const absl::Time kTime = absl::FromUnixMicros(1'700'000'000'123'456);
 
 TEST(FormatRecord, Text) {
-  EXPECT_EQ(FormatRecord(LogFormat::kText,
-                         {.time = kTime, .severity = "WARNING", .file = "a.cc", .line = 7, .message = "hello"}),
-            "W 2023-11-14T22:13:20.123456Z a.cc:7] hello\n");
-  EXPECT_EQ(FormatRecord(LogFormat::kText,
-                         {.time = kTime, .severity = "INFO", .file = "", .line = 0, .message = "a\nb\x1b[2Jc"}),
-            "I 2023-11-14T22:13:20.123456Z] a\\x0ab\\x1b[2Jc\n")
+  EXPECT_EQ(
+      FormatRecord(
+          LogFormat::kText,
+          {.time = kTime, .severity = "WARNING", .file = "a.cc", .line = 7, .message = "hello"}),
+      "W 2023-11-14T22:13:20.123456Z a.cc:7] hello\n");
+  EXPECT_EQ(
+      FormatRecord(
+          LogFormat::kText,
+          {.time = kTime, .severity = "INFO", .file = "", .line = 0, .message = "a\nb\x1b[2Jc"}),
+      "I 2023-11-14T22:13:20.123456Z] a\\x0ab\\x1b[2Jc\n")
       << "what a client puts into a name cannot make a line of its own";
 }
 
 TEST(FormatRecord, Json) {
-  EXPECT_EQ(FormatRecord(LogFormat::kJson,
-                         {.time = kTime, .severity = "ERROR", .file = "a.cc", .line = 7, .message = "say \"no\"\n"}),
+  EXPECT_EQ(FormatRecord(LogFormat::kJson, {.time = kTime,
+                                            .severity = "ERROR",
+                                            .file = "a.cc",
+                                            .line = 7,
+                                            .message = "say \"no\"\n"}),
             R"({"time":"2023-11-14T22:13:20.123456Z","severity":"ERROR","file":"a.cc","line":7,)"
             R"("message":"say \"no\"\u000a"})"
             "\n");
 }
 
 TEST(FormatRecord, LongMessagesAreCut) {
-  const std::string line = FormatRecord(
-      LogFormat::kText, {.time = kTime, .severity = "INFO", .file = "", .line = 0, .message = std::string(5000, 'x')});
+  const std::string line = FormatRecord(LogFormat::kText, {.time = kTime,
+                                                           .severity = "INFO",
+                                                           .file = "",
+                                                           .line = 0,
+                                                           .message = std::string(5000, 'x')});
   EXPECT_LT(line.size(), 600u);
   EXPECT_TRUE(absl::EndsWith(line, "xxx...\n"));
 }
 
 TEST(JsonQuote, OnlyUtf8ComesOut) {
   EXPECT_EQ(JsonQuote(""), "\"\"");
-  EXPECT_EQ(JsonQuote("\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80"), "\"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\"");
+  EXPECT_EQ(JsonQuote("\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80"),
+            "\"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\"");
   EXPECT_EQ(JsonQuote("\\\"\t\x7f"), R"("\\\"\u0009\u007f")");
   EXPECT_EQ(JsonQuote("a\xff"), R"("a\ufffd")");
   EXPECT_EQ(JsonQuote("\xc3"), R"("\ufffd")") << "cut off";
@@ -83,8 +94,10 @@ TEST(StartLogging, RecordsGoToTheDescriptorAndNowhereElse) {
 }
 
 TEST(ReportFailure, OneLineInTheLogsFormat) {
-  EXPECT_EQ(testing::InChild([] { ReportFailure(LogFormat::kText, "a\nb"); }).stderr_text, "gofer: a\\x0ab\n");
-  const std::string json = testing::InChild([] { ReportFailure(LogFormat::kJson, "no"); }).stderr_text;
+  EXPECT_EQ(testing::InChild([] { ReportFailure(LogFormat::kText, "a\nb"); }).stderr_text,
+            "gofer: a\\x0ab\n");
+  const std::string json =
+      testing::InChild([] { ReportFailure(LogFormat::kJson, "no"); }).stderr_text;
   EXPECT_TRUE(absl::EndsWith(json, "\"severity\":\"ERROR\",\"message\":\"no\"}\n")) << json;
 }
 

@@ -1,6 +1,8 @@
-// The gofer's command line. The first word is the command; the program's name may choose a personality instead.
+// The gofer's command line. The first word is the command; the program's name may choose a
+// personality instead.
 //
-// Exit status: 0 served and ended as asked, 1 failure at run time, 2 wrong use. Each failure is one line on stderr.
+// Exit status: 0 served and ended as asked, 1 failure at run time, 2 wrong use. Each failure is one
+// line on stderr.
 
 #include <algorithm>
 #include <iostream>
@@ -25,24 +27,30 @@
 DEFINE_string(root, "", "serve: the directory to serve");
 DEFINE_bool(readonly, false, "serve: refuse every change");
 DEFINE_string(lisafs_fd, "",
-              "serve: connected unix stream sockets by number, N[:PATH[:ro]],...; exits 0 when all have ended");
-DEFINE_string(lisafs_socket, "", "serve: sockets to listen on, FILE[:PATH[:ro]],...; one mount per connection");
-DEFINE_string(host_uds, "none", "serve: unix sockets of the host for clients: none, open, create, all");
+              "serve: connected unix stream sockets by number, N[:PATH[:ro]],...; exits 0 when all "
+              "have ended");
+DEFINE_string(lisafs_socket, "",
+              "serve: sockets to listen on, FILE[:PATH[:ro]],...; one mount per connection");
+DEFINE_string(host_uds, "none",
+              "serve: unix sockets of the host for clients: none, open, create, all");
 DEFINE_string(host_fifo, "none", "serve: FIFOs of the host for clients: none, open");
-DEFINE_string(donate_fds, "auto", "serve: whether clients get descriptors of open files: auto, never");
+DEFINE_string(donate_fds, "auto",
+              "serve: whether clients get descriptors of open files: auto, never");
 DEFINE_int32(ready_fd, -1, "serve: gets one newline when clients are served, and is closed");
 DEFINE_string(log_format, "text", "serve: the log on stderr: text, json");
 DEFINE_string(pid_file, "", "serve: gets the process id");
-DEFINE_uint64(rlimit_nofile, 0, "serve: limit of open descriptors, soft and hard; 0 raises soft to hard");
+DEFINE_uint64(rlimit_nofile, 0,
+              "serve: limit of open descriptors, soft and hard; 0 raises soft to hard");
 DEFINE_string(seccomp, "kill", "serve: for a system call outside the list: kill, trap, log, none");
 DEFINE_string(sandbox, "namespace",
-              "serve: namespace (own mount, ipc, net and uts namespaces, pivot_root into the served tree; the pid "
+              "serve: namespace (own mount, ipc, net and uts namespaces, pivot_root into the "
+              "served tree; the pid "
               "namespace is shared, Landlock is not used), chroot, none");
 DEFINE_bool(json, false, "capabilities: as a JSON object");
 
 #ifdef GOFER_SANITIZER
-// A confined process has no /proc, without which the leak check at its end fails. What the libraries leak, their own
-// tests find.
+// A confined process has no /proc, without which the leak check at its end fails. What the
+// libraries leak, their own tests find.
 extern "C" const char* __asan_default_options() { return "detect_leaks=0"; }
 #endif
 
@@ -50,9 +58,11 @@ namespace gofer::server {
 namespace {
 
 constexpr char kUsage[] =
-    "usage: gofer serve --root=DIR [--lisafs_fd=N[:PATH[:ro]],...] [--lisafs_socket=FILE[:PATH[:ro]],...] [flags]\n"
+    "usage: gofer serve --root=DIR [--lisafs_fd=N[:PATH[:ro]],...] "
+    "[--lisafs_socket=FILE[:PATH[:ro]],...] [flags]\n"
     "       gofer capabilities [--json]\n"
-    "       gofer runsc-gofer ARGUMENTS...   stands in for `runsc ... gofer ...`, also when started by that name\n"
+    "       gofer runsc-gofer ARGUMENTS...   stands in for `runsc ... gofer ...`, also when "
+    "started by that name\n"
     "       gofer --version | --help\n";
 
 // Status 2: the command line has to change; 1: something else has.
@@ -63,7 +73,8 @@ int ExitStatus(const absl::Status& status) {
 
 // Ours only: the libraries' flags are not part of the interface.
 bool FindFlag(const std::string& name, google::CommandLineFlagInfo& info) {
-  return google::GetCommandLineFlagInfo(name.c_str(), &info) && absl::EndsWith(info.filename, "server/main.cc");
+  return google::GetCommandLineFlagInfo(name.c_str(), &info) &&
+         absl::EndsWith(info.filename, "server/main.cc");
 }
 
 std::string Help() {
@@ -72,7 +83,8 @@ std::string Help() {
   google::GetAllFlags(&flags);
   for (const google::CommandLineFlagInfo& flag : flags) {
     if (!absl::EndsWith(flag.filename, "server/main.cc")) continue;
-    absl::StrAppend(&text, "  --", flag.name, "=", flag.default_value, "\n      ", flag.description, "\n");
+    absl::StrAppend(&text, "  --", flag.name, "=", flag.default_value, "\n      ", flag.description,
+                    "\n");
   }
   return text;
 }
@@ -83,13 +95,15 @@ absl::Status ParseFlags(const std::vector<std::string>& arguments) {
   for (size_t i = 0; i < arguments.size(); ++i) {
     absl::string_view text = arguments[i];
     if (!absl::ConsumePrefix(&text, "--") && !absl::ConsumePrefix(&text, "-")) {
-      return absl::InvalidArgumentError(absl::StrCat("argument \"", text, "\" is no flag; see gofer --help"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("argument \"", text, "\" is no flag; see gofer --help"));
     }
     const size_t equals = text.find('=');
     const std::string name = absl::StrReplaceAll(text.substr(0, equals), {{"-", "_"}});
     google::CommandLineFlagInfo info;
     if (!FindFlag(name, info)) {
-      return absl::InvalidArgumentError(absl::StrCat("unknown flag --", name, "; see gofer --help"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("unknown flag --", name, "; see gofer --help"));
     }
     std::string value;
     if (equals != absl::string_view::npos) {
@@ -106,7 +120,8 @@ absl::Status ParseFlags(const std::vector<std::string>& arguments) {
       value = list->second;
     }
     if (google::SetCommandLineOption(name.c_str(), value.c_str()).empty()) {
-      return absl::InvalidArgumentError(absl::StrCat("--", name, "=", value, ": is not a ", info.type));
+      return absl::InvalidArgumentError(
+          absl::StrCat("--", name, "=", value, ": is not a ", info.type));
     }
   }
   return absl::OkStatus();
@@ -170,7 +185,8 @@ int Run(const std::string& program, std::vector<std::string> arguments) {
     return 0;
   }
   if (command != "serve" && command != "capabilities") {
-    ReportFailure(LogFormat::kText, absl::StrCat("unknown command \"", command, "\"; see gofer --help"));
+    ReportFailure(LogFormat::kText,
+                  absl::StrCat("unknown command \"", command, "\"; see gofer --help"));
     return 2;
   }
   if (const absl::Status parsed = ParseFlags(arguments); !parsed.ok()) {
@@ -188,5 +204,6 @@ int Run(const std::string& program, std::vector<std::string> arguments) {
 int main(int argc, char** argv) {
   const std::string path = argc > 0 ? argv[0] : "";
   const std::string program = path.substr(path.rfind('/') + 1);  // all of it without a slash
-  return gofer::server::Run(program, std::vector<std::string>(argv + (argc > 0 ? 1 : 0), argv + argc));
+  return gofer::server::Run(program,
+                            std::vector<std::string>(argv + (argc > 0 ? 1 : 0), argv + argc));
 }

@@ -20,7 +20,8 @@ struct Choice {
 };
 
 template <typename Value, size_t kCount>
-absl::StatusOr<Value> Choose(absl::string_view flag, absl::string_view text, const Choice<Value> (&choices)[kCount]) {
+absl::StatusOr<Value> Choose(absl::string_view flag, absl::string_view text,
+                             const Choice<Value> (&choices)[kCount]) {
   std::string known;
   for (const Choice<Value>& choice : choices) {
     if (choice.text == text) return choice.value;
@@ -70,7 +71,8 @@ absl::Status ParseLisafsFds(absl::string_view text, ServeOptions& options) {
     LisafsFd& added = *options.add_lisafs_fd();
     int fd;
     if (!absl::SimpleAtoi(way.what, &fd) || fd < 0) {
-      return absl::InvalidArgumentError(absl::StrCat("--lisafs_fd=", way.what, ": is not a descriptor's number"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("--lisafs_fd=", way.what, ": is not a descriptor's number"));
     }
     added.set_fd(fd);
     added.set_path(way.path);
@@ -91,13 +93,16 @@ absl::Status ParseLisafsSockets(absl::string_view text, ServeOptions& options) {
 }
 
 absl::StatusOr<HostUds> ParseHostUds(absl::string_view text) {
-  static constexpr Choice<HostUds> kChoices[] = {
-      {"none", HOST_UDS_NONE}, {"open", HOST_UDS_OPEN}, {"create", HOST_UDS_CREATE}, {"all", HOST_UDS_ALL}};
+  static constexpr Choice<HostUds> kChoices[] = {{"none", HOST_UDS_NONE},
+                                                 {"open", HOST_UDS_OPEN},
+                                                 {"create", HOST_UDS_CREATE},
+                                                 {"all", HOST_UDS_ALL}};
   return Choose("host_uds", text, kChoices);
 }
 
 absl::StatusOr<HostFifo> ParseHostFifo(absl::string_view text) {
-  static constexpr Choice<HostFifo> kChoices[] = {{"none", HOST_FIFO_NONE}, {"open", HOST_FIFO_OPEN}};
+  static constexpr Choice<HostFifo> kChoices[] = {{"none", HOST_FIFO_NONE},
+                                                  {"open", HOST_FIFO_OPEN}};
   return Choose("host_fifo", text, kChoices);
 }
 
@@ -124,14 +129,16 @@ absl::StatusOr<SandboxName> ParseSandbox(absl::string_view text) {
 }
 
 absl::Status Validate(const ServeOptions& options) {
-  if (options.root().empty()) return absl::InvalidArgumentError("--root is missing: the directory to serve");
+  if (options.root().empty())
+    return absl::InvalidArgumentError("--root is missing: the directory to serve");
   if (options.lisafs_fd().empty() && options.lisafs_socket().empty()) {
     return absl::InvalidArgumentError("no way in: give --lisafs_fd or --lisafs_socket");
   }
   std::set<int> fds;
   for (const LisafsFd& way : options.lisafs_fd()) {
     if (fds.insert(way.fd()).second) continue;
-    return absl::InvalidArgumentError(absl::StrCat("--lisafs_fd: descriptor ", way.fd(), " is given twice"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("--lisafs_fd: descriptor ", way.fd(), " is given twice"));
   }
   if (options.ready_fd() >= 0 && fds.count(options.ready_fd()) > 0) {
     return absl::InvalidArgumentError(

@@ -10,7 +10,8 @@ namespace {
 
 std::string Fds(absl::string_view text) {
   ServeOptions options;
-  if (const absl::Status parsed = ParseLisafsFds(text, options); !parsed.ok()) return std::string(parsed.message());
+  if (const absl::Status parsed = ParseLisafsFds(text, options); !parsed.ok())
+    return std::string(parsed.message());
   std::string list;
   for (const LisafsFd& way : options.lisafs_fd()) {
     absl::StrAppend(&list, way.fd(), " ", way.path(), way.readonly() ? " ro;" : ";");

@@ -18,8 +18,8 @@
 namespace gofer::server {
 namespace {
 
-// The server itself cuts off clients that do not take their replies well before; what is left after this hangs in
-// the host's file system.
+// The server itself cuts off clients that do not take their replies well before; what is left after
+// this hangs in the host's file system.
 constexpr absl::Duration kStopDeadline = absl::Seconds(5);
 constexpr std::array kEndingSignals = {SIGTERM, SIGINT, SIGHUP};
 
@@ -30,8 +30,8 @@ void TakeIn(lisafs::Server& server, const ListeningMount& mount) {
     LOG_EVERY_N(WARNING, 100) << "accept: " << client.error().ToString();
     return;
   }
-  const absl::Status added =
-      server.AddConnection(*std::move(client), {.mount_path = mount.path, .readonly = mount.readonly});
+  const absl::Status added = server.AddConnection(
+      *std::move(client), {.mount_path = mount.path, .readonly = mount.readonly});
   if (added.ok()) return;
   LOG_EVERY_N(WARNING, 100) << "client refused: " << added.message();
 }
@@ -54,8 +54,8 @@ absl::Status RunLoop::Run(lisafs::Server& server, std::vector<ListeningMount> mo
   std::vector<BorrowedFd> watched = {signals_, ended_.fd()};
   for (const ListeningMount& mount : mounts) watched.push_back(mount.listener.fd());
 
-  // absl::Mutex wants to know it when a thread first has to wait, and measures it for some milliseconds: better here,
-  // after the start and while nobody holds anything.
+  // absl::Mutex wants to know it when a thread first has to wait, and measures it for some
+  // milliseconds: better here, after the start and while nobody holds anything.
   (void)absl::base_internal::CycleClock::Frequency();
 
   sys::ReleaseOwnCode();
@@ -113,9 +113,9 @@ absl::Status RunLoop::Stop(lisafs::Server& server) {
     return absl::OkStatus();
   }
   stopper.detach();
-  return absl::DeadlineExceededError(
-      absl::StrCat("requests in flight did not end within ", absl::FormatDuration(kStopDeadline),
-                   ": a host file system hangs; giving them up"));
+  return absl::DeadlineExceededError(absl::StrCat("requests in flight did not end within ",
+                                                  absl::FormatDuration(kStopDeadline),
+                                                  ": a host file system hangs; giving them up"));
 }
 
 }  // namespace gofer::server

@@ -1,7 +1,9 @@
-// The life of a serving process: waits until all clients are gone or somebody asks it to end, and takes in clients.
+// The life of a serving process: waits until all clients are gone or somebody asks it to end, and
+// takes in clients.
 //
-// The signals that end it are blocked in all threads and read from a descriptor, so nothing is ever done in a handler.
-// As process 1 of a pid namespace it has orphans as children: those vanish by themselves (SIGCHLD is ignored).
+// The signals that end it are blocked in all threads and read from a descriptor, so nothing is ever
+// done in a handler. As process 1 of a pid namespace it has orphans as children: those vanish by
+// themselves (SIGCHLD is ignored).
 //
 // Owner:   borrows the server. Threads: runs on the main thread.
 // Errors:  absl::Status; DeadlineExceeded when requests in flight did not end in time.
@@ -34,12 +36,13 @@ class RunLoop {
   // Takes over the signals of the process; before the first further thread starts.
   static absl::StatusOr<RunLoop> Create();
 
-  // Serves until all connections have ended (without listeners), or until SIGTERM, SIGINT or SIGHUP. Then no request
-  // is begun any more, and those in flight get 5 s.
+  // Serves until all connections have ended (without listeners), or until SIGTERM, SIGINT or
+  // SIGHUP. Then no request is begun any more, and those in flight get 5 s.
   absl::Status Run(lisafs::Server& server, std::vector<ListeningMount> mounts);
 
  private:
-  RunLoop(UniqueFd signals, sys::EventFd ended) : signals_(std::move(signals)), ended_(std::move(ended)) {}
+  RunLoop(UniqueFd signals, sys::EventFd ended)
+      : signals_(std::move(signals)), ended_(std::move(ended)) {}
 
   absl::Status Stop(lisafs::Server& server);
 

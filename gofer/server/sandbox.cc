@@ -14,12 +14,12 @@
 
 #include "absl/base/internal/sysinfo.h"
 #include "absl/strings/str_cat.h"
+#include "glog/logging.h"
 #include "gofer/base/errno.h"
 #include "gofer/base/status_macros.h"
 #include "gofer/sys/host_fs.h"
 #include "gofer/sys/mount_api.h"
 #include "gofer/sys/process.h"
-#include "glog/logging.h"
 
 namespace gofer::server {
 namespace {
@@ -43,19 +43,23 @@ absl::StatusOr<UniqueFd> OpenRoot(const std::string& path) {
   ASSIGN_OR_RETURN(UniqueFd root, Or(sys::OpenRootPath(path.c_str()), what));
   ASSIGN_OR_RETURN(const sys::Attr attr, Or(sys::Statx(root), what));
   if (S_ISLNK(attr.stx_mode)) {
-    return absl::InvalidArgumentError(absl::StrCat(what, ": is a symbolic link; give the directory it leads to"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(what, ": is a symbolic link; give the directory it leads to"));
   }
-  if (!S_ISDIR(attr.stx_mode)) return absl::InvalidArgumentError(absl::StrCat(what, ": is not a directory"));
+  if (!S_ISDIR(attr.stx_mode))
+    return absl::InvalidArgumentError(absl::StrCat(what, ": is not a directory"));
   return root;
 }
 
 absl::Status EnterNamespaces() {
-  const ErrnoOr<void> unshared = sys::Unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWUTS);
+  const ErrnoOr<void> unshared =
+      sys::Unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWUTS);
   if (unshared.ok()) return absl::OkStatus();
   const absl::Status status = ToStatus(unshared.error(), "--sandbox=namespace: unshare");
   if (!(unshared.error() == EPERM)) return status;
-  return absl::Status(status.code(),
-                      absl::StrCat(status.message(), "; needs CAP_SYS_ADMIN: run as root, or give --sandbox=none"));
+  return absl::Status(
+      status.code(),
+      absl::StrCat(status.message(), "; needs CAP_SYS_ADMIN: run as root, or give --sandbox=none"));
 }
 
 // A copy of the tree as it is now: what the host mounts later does not show up.
@@ -64,20 +68,22 @@ absl::StatusOr<UniqueFd> CloneAsRoot(const SandboxOptions& options) {
   ASSIGN_OR_RETURN(const UniqueFd directory, OpenRoot(options.root));
   ASSIGN_OR_RETURN(UniqueFd tree, Or(sys::CloneTree(directory, sys::Recursive::kYes),
                                      absl::StrCat("clone the mounts of ", options.root)));
-  RETURN_IF_ERROR(Or(sys::AttachTree(tree, directory), absl::StrCat("attach the clone of ", options.root)));
+  RETURN_IF_ERROR(
+      Or(sys::AttachTree(tree, directory), absl::StrCat("attach the clone of ", options.root)));
   uint64_t attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
   if (options.read_only) attributes |= MOUNT_ATTR_RDONLY;
   if (!options.donates_files) attributes |= MOUNT_ATTR_NOEXEC;
-  RETURN_IF_ERROR(Or(sys::RestrictMount(tree, attributes, sys::Recursive::kYes), "restrict the mounts"));
+  RETURN_IF_ERROR(
+      Or(sys::RestrictMount(tree, attributes, sys::Recursive::kYes), "restrict the mounts"));
   RETURN_IF_ERROR(Or(sys::PivotInto(tree), "pivot_root"));
   return tree;
 }
 
-// What libraries find out on first use by reading /proc, /sys or /etc. Later those are not there, or belong to the
-// served tree, and the filter would end the process.
+// What libraries find out on first use by reading /proc, /sys or /etc. Later those are not there,
+// or belong to the served tree, and the filter would end the process.
 void AskEarly() {
-  // glog asks for the local time with each record. A zone of this form is in no file; without one the C library
-  // would look at /etc/localtime each time, which is the served tree's.
+  // glog asks for the local time with each record. A zone of this form is in no file; without one
+  // the C library would look at /etc/localtime each time, which is the served tree's.
   setenv("TZ", "UTC0", 1);
   tzset();
   (void)absl::base_internal::NumCPUs();  // absl::Mutex, when it first has to wait
@@ -108,7 +114,8 @@ absl::StatusOr<ServedTree> EnterSandbox(const SandboxOptions& options) {
   ServedTree tree;
   switch (options.mode) {
     case SandboxMode::kNamespace: {
-      RETURN_IF_ERROR(OpenRoot(options.root).status());  // before anything is changed: a clear error
+      RETURN_IF_ERROR(
+          OpenRoot(options.root).status());  // before anything is changed: a clear error
       RETURN_IF_ERROR(EnterNamespaces());
       ASSIGN_OR_RETURN(tree.descriptors, Or(sys::OpenProcSelfFdAlone(), "clone /proc/self/fd"));
       ASSIGN_OR_RETURN(tree.root, CloneAsRoot(options));
@@ -155,9 +162,10 @@ absl::StatusOr<uint64_t> RaiseDescriptorLimit(std::optional<uint64_t> wanted) {
                                               : sys::Limit{.soft = limit.hard, .hard = limit.hard};
   const ErrnoOr<void> set = sys::SetLimit(RLIMIT_NOFILE, asked);
   if (set.ok()) return asked.soft;
-  if (!(set.error() == EPERM)) return ToStatus(set.error(), absl::StrCat("RLIMIT_NOFILE=", asked.soft));
-  LOG(WARNING) << "RLIMIT_NOFILE=" << asked.soft << " is more than the hard limit or fs.nr_open allows; it stays "
-               << limit.soft;
+  if (!(set.error() == EPERM))
+    return ToStatus(set.error(), absl::StrCat("RLIMIT_NOFILE=", asked.soft));
+  LOG(WARNING) << "RLIMIT_NOFILE=" << asked.soft
+               << " is more than the hard limit or fs.nr_open allows; it stays " << limit.soft;
   return limit.soft;
 }
 

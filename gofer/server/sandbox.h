@@ -1,14 +1,16 @@
-// Confinement of the process, whatever command started it: what it inherited, what it sees, what it may do.
+// Confinement of the process, whatever command started it: what it inherited, what it sees, what it
+// may do.
 //
 // In this order, each step failing closed:
 //   ResetInheritedWorld   environment, signals, descriptors
 //   PrepareConfinement    what needs the real /proc and would fail or mislead later
-//   EnterSandbox          `serve`: the served tree becomes all that there is (a container's root has its own way)
+//   EnterSandbox          `serve`: the served tree becomes all that there is (a container's root
+//   has its own way)
 //   Confine               limits, ids, capabilities, no_new_privs, seccomp: for good
 //
-// In force with --sandbox=namespace: own mount, ipc, net and uts namespaces; the served tree, cloned when it starts,
-// is the root, nosuid and nodev, and read-only for a read-only export. Not in force: own pid and user namespaces,
-// Landlock.
+// In force with --sandbox=namespace: own mount, ipc, net and uts namespaces; the served tree,
+// cloned when it starts, is the root, nosuid and nodev, and read-only for a read-only export. Not
+// in force: own pid and user namespaces, Landlock.
 //
 // Threads: the process is single-threaded until Confine has returned.
 // Errors:  absl::Status with the step; the caller ends the process.
@@ -35,8 +37,8 @@ struct Confinement {
   SeccompOptions seccomp;
 };
 
-// `keep` are the descriptors that the command line names; all others but the standard streams are closed. None
-// survives an exec. Fails if one of them is not open.
+// `keep` are the descriptors that the command line names; all others but the standard streams are
+// closed. None survives an exec. Fails if one of them is not open.
 absl::Status ResetInheritedWorld(std::span<const int> keep);
 
 absl::Status PrepareConfinement(const Confinement& confinement);
@@ -47,7 +49,8 @@ struct SandboxOptions {
   SandboxMode mode = SandboxMode::kNamespace;
   std::string root;
   bool read_only = false;
-  // Clients may get descriptors of files, and map those executable: the mount may not be noexec then.
+  // Clients may get descriptors of files, and map those executable: the mount may not be noexec
+  // then.
   bool donates_files = true;
 };
 
@@ -60,10 +63,11 @@ absl::StatusOr<ServedTree> EnterSandbox(const SandboxOptions& options);
 
 absl::Status Confine(const Confinement& confinement);
 
-// Raises RLIMIT_NOFILE: to `wanted`, soft and hard, or without it the soft limit to the hard one. The soft limit in
-// force afterwards. That a wanted one is more than allowed is only logged.
+// Raises RLIMIT_NOFILE: to `wanted`, soft and hard, or without it the soft limit to the hard one.
+// The soft limit in force afterwards. That a wanted one is more than allowed is only logged.
 absl::StatusOr<uint64_t> RaiseDescriptorLimit(std::optional<uint64_t> wanted);
-// How many of them file nodes and handles may take; the rest is for sockets, windows and the process itself.
+// How many of them file nodes and handles may take; the rest is for sockets, windows and the
+// process itself.
 uint64_t DescriptorsForFiles(uint64_t limit);
 
 }  // namespace gofer::server

@@ -64,8 +64,9 @@ absl::Status AddRule(const Filter& filter, const SeccompRule& rule) {
                          .datum_a = condition.mask,
                          .datum_b = condition.value});
   }
-  const int result = seccomp_rule_add_array(filter.get(), SCMP_ACT_ALLOW, rule.number,
-                                            static_cast<unsigned>(arguments.size()), arguments.data());
+  const int result =
+      seccomp_rule_add_array(filter.get(), SCMP_ACT_ALLOW, rule.number,
+                             static_cast<unsigned>(arguments.size()), arguments.data());
   return Check(result, absl::StrCat("rule for ", rule.name));
 }
 
@@ -76,7 +77,8 @@ absl::StatusOr<SeccompMode> ParseSeccompMode(absl::string_view text) {
        {SeccompMode::kKill, SeccompMode::kTrap, SeccompMode::kLog, SeccompMode::kNone}) {
     if (text == SeccompModeName(mode)) return mode;
   }
-  return absl::InvalidArgumentError(absl::StrCat("\"", text, "\" is not one of kill, trap, log, none"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("\"", text, "\" is not one of kill, trap, log, none"));
 }
 
 absl::string_view SeccompModeName(SeccompMode mode) {
@@ -104,7 +106,8 @@ absl::Status InstallSeccompFilter(const SeccompOptions& options) {
   if (filter == nullptr) return absl::InternalError("seccomp: no filter could be made");
   // A 32-bit or x32 call has other numbers: it is not the call that the table means.
   RETURN_IF_ERROR(
-      Check(seccomp_attr_set(filter.get(), SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS), "architecture"));
+      Check(seccomp_attr_set(filter.get(), SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS),
+            "architecture"));
   RETURN_IF_ERROR(Check(seccomp_attr_set(filter.get(), SCMP_FLTATR_CTL_TSYNC, 1), "TSYNC"));
   // A binary tree over the numbers instead of a list: every call passes through the filter.
   RETURN_IF_ERROR(Check(seccomp_attr_set(filter.get(), SCMP_FLTATR_CTL_OPTIMIZE, 2), "tree"));
@@ -116,19 +119,22 @@ absl::Status InstallSeccompFilter(const SeccompOptions& options) {
                                     .op = SCMP_CMP_MASKED_EQ,
                                     .datum_a = 0xffffffff,
                                     .datum_b = static_cast<scmp_datum_t>(sys::ProcessId())};
-  RETURN_IF_ERROR(
-      Check(seccomp_rule_add_array(filter.get(), SCMP_ACT_ALLOW, SYS_tgkill, 1, &self), "rule for tgkill"));
-  // Libraries ask /proc and /sys on first use of this and that. They are told the truth about a confined process,
-  // that there is no such file; ending it would only punish the first lock that somebody waits for.
+  RETURN_IF_ERROR(Check(seccomp_rule_add_array(filter.get(), SCMP_ACT_ALLOW, SYS_tgkill, 1, &self),
+                        "rule for tgkill"));
+  // Libraries ask /proc and /sys on first use of this and that. They are told the truth about a
+  // confined process, that there is no such file; ending it would only punish the first lock that
+  // somebody waits for.
   const struct scmp_arg_cmp working_directory = {.arg = 0,
                                                  .op = SCMP_CMP_MASKED_EQ,
                                                  .datum_a = 0xffffffff,
                                                  .datum_b = static_cast<uint32_t>(AT_FDCWD)};
-  RETURN_IF_ERROR(Check(
-      seccomp_rule_add_array(filter.get(), SCMP_ACT_ERRNO(ENOENT), SYS_openat, 1, &working_directory), "openat"));
+  RETURN_IF_ERROR(Check(seccomp_rule_add_array(filter.get(), SCMP_ACT_ERRNO(ENOENT), SYS_openat, 1,
+                                               &working_directory),
+                        "openat"));
   // Its flags are in memory, where no filter can look. The C library falls back to clone.
   RETURN_IF_ERROR(
-      Check(seccomp_rule_add_array(filter.get(), SCMP_ACT_ERRNO(ENOSYS), SYS_clone3, 0, nullptr), "clone3"));
+      Check(seccomp_rule_add_array(filter.get(), SCMP_ACT_ERRNO(ENOSYS), SYS_clone3, 0, nullptr),
+            "clone3"));
   return Check(seccomp_load(filter.get()), "load");
 }
 

@@ -23,7 +23,8 @@
 namespace gofer::server {
 namespace {
 
-// Nothing may be done between the filter and the exit that is not part of the test: no gtest, no exit handlers.
+// Nothing may be done between the filter and the exit that is not part of the test: no gtest, no
+// exit handlers.
 enum Outcome { kAllowed = 40, kKilled, kTrapped, kNoFilter };
 
 Outcome Under(SeccompOptions options, const std::function<void()>& call) {
@@ -44,7 +45,8 @@ Outcome Call(long number, long a = 0, long b = 0, long c = 0, long d = 0, long e
 TEST(SeccompFilter, CallsOutsideTheTableKill) {
   std::set<long> known = {SYS_clone3, SYS_tgkill};
 #ifdef __x86_64__
-  known.insert({335, 336});  // uretprobe, uprobe: trampolines of the kernel's own, which no filter sees
+  known.insert(
+      {335, 336});  // uretprobe, uprobe: trampolines of the kernel's own, which no filter sees
 #endif
   for (const SeccompRule& rule : SeccompRules()) {
     if (rule.set == RuleSet::kServe) known.insert(rule.number);
@@ -61,13 +63,14 @@ TEST(SeccompFilter, NumbersOfAnotherAbiKill) {
 }
 
 TEST(SeccompFilter, EveryRuleHasAReason) {
-  for (const SeccompRule& rule : SeccompRules()) EXPECT_GT(std::string(rule.reason).size(), 3u) << rule.name;
+  for (const SeccompRule& rule : SeccompRules())
+    EXPECT_GT(std::string(rule.reason).size(), 3u) << rule.name;
 }
 
 TEST(SeccompFilter, FilesOnlyByDescriptor) {
   EXPECT_EQ(Call(SYS_statx, 3, 0, 0, 0, 0), kAllowed);
-  for (const long number : {SYS_statx, SYS_openat2, SYS_readlinkat, SYS_mkdirat, SYS_unlinkat, SYS_fchownat,
-                            SYS_utimensat, SYS_fchmodat, SYS_mknodat}) {
+  for (const long number : {SYS_statx, SYS_openat2, SYS_readlinkat, SYS_mkdirat, SYS_unlinkat,
+                            SYS_fchownat, SYS_utimensat, SYS_fchmodat, SYS_mknodat}) {
     EXPECT_EQ(Call(number, AT_FDCWD), kKilled) << "system call " << number;
     EXPECT_EQ(Call(number, -1), kKilled) << "system call " << number;
   }
@@ -87,8 +90,10 @@ TEST(SeccompFilter, LibrariesFindNoFileByPath) {
 }
 
 TEST(SeccompFilter, Arguments) {
-  EXPECT_EQ(Call(SYS_mmap, 0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1), kAllowed);
-  EXPECT_EQ(Call(SYS_mmap, 0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1), kKilled);
+  EXPECT_EQ(Call(SYS_mmap, 0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1),
+            kAllowed);
+  EXPECT_EQ(Call(SYS_mmap, 0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1),
+            kKilled);
   EXPECT_EQ(Call(SYS_mprotect, 0, 0, PROT_EXEC), kKilled);
   EXPECT_EQ(Call(SYS_mknodat, 3, 0, S_IFCHR, 0), kAllowed) << "a whiteout";
   EXPECT_EQ(Call(SYS_mknodat, 3, 0, S_IFCHR, 0x103), kKilled) << "/dev/null's number";
@@ -159,12 +164,14 @@ TEST(SeccompFilter, Modes) {
     if (InstallSeccompFilter({.mode = SeccompMode::kTrap}).ok()) getppid_call();
   });
   EXPECT_EQ(end.stderr_text.find("seccomp: system call "), 0u);
-  EXPECT_NE(end.stderr_text.find(absl::StrCat(" ", SYS_getppid, " is not allowed\n")), std::string::npos)
+  EXPECT_NE(end.stderr_text.find(absl::StrCat(" ", SYS_getppid, " is not allowed\n")),
+            std::string::npos)
       << end.stderr_text;
 }
 
 TEST(SeccompFilter, NamesOfModes) {
-  for (const SeccompMode mode : {SeccompMode::kKill, SeccompMode::kTrap, SeccompMode::kLog, SeccompMode::kNone}) {
+  for (const SeccompMode mode :
+       {SeccompMode::kKill, SeccompMode::kTrap, SeccompMode::kLog, SeccompMode::kNone}) {
     EXPECT_EQ(*ParseSeccompMode(SeccompModeName(mode)), mode);
   }
   EXPECT_FALSE(ParseSeccompMode("off").ok());

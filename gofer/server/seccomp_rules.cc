@@ -21,22 +21,27 @@ using enum RuleSet;
 constexpr Condition Int(uint8_t argument, uint32_t value) { return {argument, 0xffffffff, value}; }
 // None of these bits.
 constexpr Condition Without(uint8_t argument, uint32_t bits) { return {argument, bits, 0}; }
-// A descriptor, so neither AT_FDCWD nor anything else negative: no path is ever taken from the working directory.
+// A descriptor, so neither AT_FDCWD nor anything else negative: no path is ever taken from the
+// working directory.
 constexpr Condition Directory(uint8_t argument) { return {argument, 0x80000000, 0}; }
 constexpr Condition FutexCommand(uint32_t command) {
   return {1, ~static_cast<uint32_t>(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME), command};
 }
 
 // What the C library passes to start a thread, and nothing that makes a process or a namespace.
-constexpr uint32_t kThreadFlags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_SIGHAND | CLONE_THREAD |
-                                  CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
+constexpr uint32_t kThreadFlags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM |
+                                  CLONE_SIGHAND | CLONE_THREAD | CLONE_SETTLS |
+                                  CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
 
 #define CALL(name) #name, SYS_##name
 
 constexpr SeccompRule kRules[] = {
     // Finding files and reading what they are.
     {CALL(openat2), kServe, {Directory(0)}, "look up one name"},
-    {CALL(openat), kServe, {Directory(0)}, "create a file; reopen one through the directory of descriptors"},
+    {CALL(openat),
+     kServe,
+     {Directory(0)},
+     "create a file; reopen one through the directory of descriptors"},
     {CALL(statx), kServe, {Directory(0)}, "attributes"},
     {CALL(fstatfs), kServe, {}, "FStatFS"},
     {CALL(readlinkat), kServe, {Directory(0)}, "ReadLinkAt"},
@@ -52,7 +57,10 @@ constexpr SeccompRule kRules[] = {
     {CALL(fallocate), kServe, {}, "FAllocate"},
 
     // Attributes.
-    {CALL(fchmod), kServe, {}, "SetStat mode of an open file; the mode of a socket before it is bound"},
+    {CALL(fchmod),
+     kServe,
+     {},
+     "SetStat mode of an open file; the mode of a socket before it is bound"},
     {CALL(fchmodat), kServe, {Directory(0)}, "SetStat mode where the kernel has no fchmodat2"},
     {"fchmodat2", SYS_fchmodat2, kServe, {Directory(0)}, "SetStat mode"},
     {CALL(fchownat), kServe, {Directory(0)}, "SetStat owner"},
@@ -64,12 +72,18 @@ constexpr SeccompRule kRules[] = {
 
     // Names.
     {CALL(mkdirat), kServe, {Directory(0)}, "MkdirAt"},
-    {CALL(mknodat), kServe, {Directory(0), Int(3, 0)}, "MknodAt: files and whiteouts, no device has number 0:0"},
+    {CALL(mknodat),
+     kServe,
+     {Directory(0), Int(3, 0)},
+     "MknodAt: files and whiteouts, no device has number 0:0"},
     {CALL(symlinkat), kServe, {Directory(1)}, "SymlinkAt"},
     {CALL(linkat), kServe, {Directory(0), Directory(2)}, "LinkAt"},
     {CALL(unlinkat), kServe, {Directory(0)}, "UnlinkAt"},
 #ifdef SYS_renameat
-    {CALL(renameat), kServe, {Directory(0), Directory(2)}, "RenameAt: what the C library makes of renameat2 without flags"},
+    {CALL(renameat),
+     kServe,
+     {Directory(0), Directory(2)},
+     "RenameAt: what the C library makes of renameat2 without flags"},
 #endif
     {CALL(renameat2), kServe, {Directory(0), Directory(2)}, "RenameAt, RenameAt2"},
 
@@ -77,7 +91,10 @@ constexpr SeccompRule kRules[] = {
     {CALL(recvfrom), kServe, {}, "requests over the socket"},
     {CALL(recvmsg), kServe, {}, "a channel's descriptor socket"},
     {CALL(sendmsg), kServe, {}, "replies with descriptors"},
-    {CALL(getsockopt), kServe, {Int(1, SOL_SOCKET), Int(2, SO_TYPE)}, "is a new client's socket a stream"},
+    {CALL(getsockopt),
+     kServe,
+     {Int(1, SOL_SOCKET), Int(2, SO_TYPE)},
+     "is a new client's socket a stream"},
     {CALL(getpeername), kServe, {}, "is a new client's socket connected"},
     {CALL(shutdown), kServe, {}, "end a connection"},
     {CALL(socketpair),
@@ -136,20 +153,32 @@ constexpr SeccompRule kRules[] = {
     {CALL(restart_syscall), kServe, {}, "a call goes on after a stop"},
 
     {CALL(accept4), kListen, {}, "a new client"},
-    {CALL(setsockopt), kListen, {Int(1, SOL_SOCKET), Int(2, SO_RCVTIMEO)}, "accept4 waits for nobody"},
+    {CALL(setsockopt),
+     kListen,
+     {Int(1, SOL_SOCKET), Int(2, SO_RCVTIMEO)},
+     "accept4 waits for nobody"},
 
     {CALL(socket), kHostSocketsOpen, {Int(0, AF_UNIX), Int(2, 0)}, "Connect"},
     {CALL(connect), kHostSocketsOpen, {}, "Connect"},
     {CALL(fchdir), kHostSocketsOpen, {}, "name a socket relative to the directory of descriptors"},
-    {CALL(setresuid), kHostSocketsOpen, {Int(0, ~0u), Int(2, ~0u)}, "ConnectWithCreds: effective id only"},
-    {CALL(setresgid), kHostSocketsOpen, {Int(0, ~0u), Int(2, ~0u)}, "ConnectWithCreds: effective id only"},
+    {CALL(setresuid),
+     kHostSocketsOpen,
+     {Int(0, ~0u), Int(2, ~0u)},
+     "ConnectWithCreds: effective id only"},
+    {CALL(setresgid),
+     kHostSocketsOpen,
+     {Int(0, ~0u), Int(2, ~0u)},
+     "ConnectWithCreds: effective id only"},
 
     {CALL(socket), kHostSocketsMake, {Int(0, AF_UNIX), Int(2, 0)}, "BindAt"},
     {CALL(bind), kHostSocketsMake, {}, "BindAt"},
     {CALL(fchdir), kHostSocketsMake, {}, "name a socket relative to its directory"},
     {CALL(listen), kHostSocketsMake, {}, "Listen"},
     {CALL(accept4), kHostSocketsMake, {}, "Accept"},
-    {CALL(setsockopt), kHostSocketsMake, {Int(1, SOL_SOCKET), Int(2, SO_RCVTIMEO)}, "Accept waits for nobody"},
+    {CALL(setsockopt),
+     kHostSocketsMake,
+     {Int(1, SOL_SOCKET), Int(2, SO_RCVTIMEO)},
+     "Accept waits for nobody"},
 };
 
 #undef CALL

@@ -1,6 +1,8 @@
-// The system calls that a serving gofer may make, as a table: call, what its arguments must be, and why.
+// The system calls that a serving gofer may make, as a table: call, what its arguments must be, and
+// why.
 //
-// Everything that is not in the table ends the process. A call may have several rows; one that fits is enough.
+// Everything that is not in the table ends the process. A call may have several rows; one that fits
+// is enough.
 //
 // Source: spec/security.md s.1; spec/runsc-gofer-launch.md s.6; seccomp(2).
 
@@ -13,7 +15,8 @@
 
 namespace gofer::server {
 
-// Which part of the gofer makes the call: the first is always there, the others only where a policy asks for them.
+// Which part of the gofer makes the call: the first is always there, the others only where a policy
+// asks for them.
 enum class RuleSet : uint8_t {
   kServe,            // every gofer
   kListen,           // connections are accepted while serving (--lisafs_socket)

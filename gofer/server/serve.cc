@@ -97,7 +97,8 @@ absl::Status CheckDescriptors(const ServeOptions& options) {
                      "; hand down one end of a connected unix stream socket under this number"));
   }
   if (options.ready_fd() >= 0 && !sys::IsOpen(options.ready_fd())) {
-    return absl::InvalidArgumentError(absl::StrCat("--ready_fd=", options.ready_fd(), ": is not an open descriptor"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("--ready_fd=", options.ready_fd(), ": is not an open descriptor"));
   }
   return absl::OkStatus();
 }
@@ -106,7 +107,8 @@ absl::Status WritePidFile(const std::string& path) {
   const std::string what = absl::StrCat("--pid_file=", path);
   const size_t slash = path.rfind('/');
   const std::string parent = slash == std::string::npos ? "." : path.substr(0, slash + 1);
-  const ErrnoOr<Name> name = Name::Parse(slash == std::string::npos ? path : path.substr(slash + 1));
+  const ErrnoOr<Name> name =
+      Name::Parse(slash == std::string::npos ? path : path.substr(slash + 1));
   if (!name.ok()) return ToStatus(name.error(), what);
   const ErrnoOr<UniqueFd> dir = sys::OpenLocation(parent.c_str());
   if (!dir.ok()) return ToStatus(dir.error(), what);
@@ -124,7 +126,8 @@ class Readiness {
   // Before the environment is cleared and the host's sockets are out of reach.
   static absl::StatusOr<Readiness> Prepare(int ready_fd) {
     Readiness readiness;
-    if (const char* const address = getenv("NOTIFY_SOCKET"); address != nullptr && *address != '\0') {
+    if (const char* const address = getenv("NOTIFY_SOCKET");
+        address != nullptr && *address != '\0') {
       ErrnoOr<UniqueFd> socket = sys::ConnectNotifySocket(address);
       if (!socket.ok()) return ToStatus(socket.error(), absl::StrCat("NOTIFY_SOCKET=", address));
       readiness.notify_socket_ = *std::move(socket);
@@ -176,15 +179,18 @@ absl::Status Serve(const ServeOptions& options) {
   ASSIGN_OR_RETURN(const uint64_t descriptor_limit, RaiseDescriptorLimit(wanted));
   const Confinement confinement = ToConfinement(options);
   RETURN_IF_ERROR(PrepareConfinement(confinement));
-  ASSIGN_OR_RETURN(ServedTree tree, EnterSandbox({.mode = ToMode(options.sandbox()),
-                                                  .root = options.root(),
-                                                  .read_only = options.readonly(),
-                                                  .donates_files = options.donate_fds() == DONATE_AUTO}));
+  ASSIGN_OR_RETURN(ServedTree tree,
+                   EnterSandbox({.mode = ToMode(options.sandbox()),
+                                 .root = options.root(),
+                                 .read_only = options.readonly(),
+                                 .donates_files = options.donate_fds() == DONATE_AUTO}));
   sys::SetUmask(0);  // modes are the client's, which has applied its own
   ASSIGN_OR_RETURN(RunLoop loop, RunLoop::Create());
   RETURN_IF_ERROR(Confine(confinement));
-  if (options.sandbox() == SANDBOX_NONE) LOG(WARNING) << "--sandbox=none: the process sees all of the host's files";
-  if (options.seccomp() == SECCOMP_NONE) LOG(WARNING) << "--seccomp=none: system calls are not limited";
+  if (options.sandbox() == SANDBOX_NONE)
+    LOG(WARNING) << "--sandbox=none: the process sees all of the host's files";
+  if (options.seccomp() == SECCOMP_NONE)
+    LOG(WARNING) << "--seccomp=none: system calls are not limited";
 
   ASSIGN_OR_RETURN(const std::unique_ptr<fs::Filesystem> filesystem,
                    fs::Filesystem::Create(std::move(tree.root), std::move(tree.descriptors),
@@ -192,11 +198,12 @@ absl::Status Serve(const ServeOptions& options) {
   lisafs::Server server(filesystem.get(), ToServerOptions(options));
   for (const LisafsFd& way : options.lisafs_fd()) {
     RETURN_IF_ERROR(server.AddConnection(
-        UniqueFd(way.fd()), {.mount_path = way.path(), .readonly = options.readonly() || way.readonly()}));
+        UniqueFd(way.fd()),
+        {.mount_path = way.path(), .readonly = options.readonly() || way.readonly()}));
   }
   readiness.Announce();
-  LOG(INFO) << "serving " << options.root() << ": " << options.lisafs_fd_size() << " connections handed down, "
-            << options.lisafs_socket_size() << " sockets";
+  LOG(INFO) << "serving " << options.root() << ": " << options.lisafs_fd_size()
+            << " connections handed down, " << options.lisafs_socket_size() << " sockets";
   return loop.Run(server, std::move(listening));
 }
 

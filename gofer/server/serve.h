@@ -1,7 +1,9 @@
-// `gofer serve`: one directory for any number of LISAFS clients. The composition root of that command.
+// `gofer serve`: one directory for any number of LISAFS clients. The composition root of that
+// command.
 //
 // Threads: called once, on the main thread, while there is no other.
-// Errors:  InvalidArgument for what the command line got wrong, anything else for what went wrong at run time.
+// Errors:  InvalidArgument for what the command line got wrong, anything else for what went wrong
+//          at run time.
 // Source:  options.proto; spec/security.md s.1.
 
 #ifndef GOFER_SERVER_SERVE_H_

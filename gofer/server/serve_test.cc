@@ -61,7 +61,8 @@ class ServeTest : public ::testing::Test {
     struct sockaddr_un address = {};
     address.sun_family = AF_UNIX;
     path.copy(address.sun_path, sizeof(address.sun_path) - 1);
-    if (connect(socket.get(), reinterpret_cast<struct sockaddr*>(&address), sizeof(address)) != 0) return UniqueFd();
+    if (connect(socket.get(), reinterpret_cast<struct sockaddr*>(&address), sizeof(address)) != 0)
+      return UniqueFd();
     return socket;
   }
 
@@ -108,7 +109,8 @@ TEST_F(ServeTest, ListensAndServesOneMountPerConnection) {
   const testing::TempTree run;
   const std::string socket = run.At("gofer.sock");
   testing::Pipe ready = testing::MakePipe();
-  auto gofer = Run({"serve", Root(), absl::StrCat("--lisafs_socket=", socket), "--ready_fd=9"}, {{9, ready.write.get()}});
+  auto gofer = Run({"serve", Root(), absl::StrCat("--lisafs_socket=", socket), "--ready_fd=9"},
+                   {{9, ready.write.get()}});
   ready.write.Reset();
   ASSERT_EQ(testing::ReadPipe(ready.read), "\n") << gofer->Stderr();
   EXPECT_EQ(run.Stat("gofer.sock").st_mode, S_IFSOCK | 0600u);
@@ -128,10 +130,12 @@ TEST_F(ServeTest, ListensAndServesOneMountPerConnection) {
   EXPECT_EQ(gofer->Wait(), 0) << gofer->Stderr();
 
   ready = testing::MakePipe();
-  gofer = Run({"serve", Root(), "--lisafs_socket", absl::StrCat(socket, ":/sub:ro"), "--ready_fd=9"},
-              {{9, ready.write.get()}});
+  gofer =
+      Run({"serve", Root(), "--lisafs_socket", absl::StrCat(socket, ":/sub:ro"), "--ready_fd=9"},
+          {{9, ready.write.get()}});
   ready.write.Reset();
-  ASSERT_EQ(testing::ReadPipe(ready.read), "\n") << "the socket file that the first one left is replaced";
+  ASSERT_EQ(testing::ReadPipe(ready.read), "\n")
+      << "the socket file that the first one left is replaced";
   lisafs::Client client(ConnectTo(socket));
   EXPECT_TRUE(CanRead(client, "below"));
   EXPECT_EQ(MkdirError(client), Errno(EROFS));
@@ -140,8 +144,9 @@ TEST_F(ServeTest, ListensAndServesOneMountPerConnection) {
 TEST_F(ServeTest, AForeignFileIsNotReplacedByASocket) {
   const testing::TempTree run;
   run.Write("file", "mine");
-  EXPECT_EQ(Outcome({"serve", Root(), absl::StrCat("--lisafs_socket=", run.At("file"))}),
-            absl::StrCat("1 gofer: socket ", run.At("file"), ": EADDRINUSE (Address already in use)\n"));
+  EXPECT_EQ(
+      Outcome({"serve", Root(), absl::StrCat("--lisafs_socket=", run.At("file"))}),
+      absl::StrCat("1 gofer: socket ", run.At("file"), ": EADDRINUSE (Address already in use)\n"));
   EXPECT_EQ(run.Read("file"), "mine");
 }
 
@@ -160,10 +165,12 @@ TEST_F(ServeTest, EndsBySignalWithinASecondAndFinishesRequestsInFlight) {
 
 TEST_F(ServeTest, ReadonlyHoldsForTheKernelToo) {
   SocketPair sockets = testing::StreamPair();
-  const auto gofer = Run({"serve", Root(), "--readonly", "--lisafs_fd=7"}, {{7, sockets.theirs.get()}});
+  const auto gofer =
+      Run({"serve", Root(), "--readonly", "--lisafs_fd=7"}, {{7, sockets.theirs.get()}});
   lisafs::Client client(std::move(sockets.ours));
   EXPECT_EQ(MkdirError(client), Errno(EROFS));
-  const int root = open(absl::StrCat("/proc/", gofer->pid(), "/root").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const int root = open(absl::StrCat("/proc/", gofer->pid(), "/root").c_str(),
+                        O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   ASSERT_GE(root, 0);
   EXPECT_EQ(mkdirat(root, "new", 0755), -1);
   EXPECT_EQ(errno, EROFS);
@@ -173,7 +180,8 @@ TEST_F(ServeTest, ReadonlyHoldsForTheKernelToo) {
 TEST_F(ServeTest, WhatIsInForceByDefault) {
   SocketPair sockets = testing::StreamPair();
   const UniqueFd leaked(open("/etc", O_RDONLY | O_CLOEXEC));
-  const auto gofer = Run({"serve", Root(), "--lisafs_fd=7"}, {{7, sockets.theirs.get()}, {30, leaked.get()}});
+  const auto gofer =
+      Run({"serve", Root(), "--lisafs_fd=7"}, {{7, sockets.theirs.get()}, {30, leaked.get()}});
   lisafs::Client client(std::move(sockets.ours));
   ASSERT_TRUE(CanRead(client, "file"));
   EXPECT_EQ(gofer->Status("CapEff"), "000000000000001b") << "CHOWN, DAC_OVERRIDE, FOWNER, FSETID";
@@ -218,8 +226,9 @@ TEST_F(ServeTest, TellsTheServiceManagerToo) {
   run.At("notify").copy(address.sun_path, sizeof(address.sun_path) - 1);
   ASSERT_EQ(bind(manager.get(), reinterpret_cast<struct sockaddr*>(&address), sizeof(address)), 0);
   SocketPair sockets = testing::StreamPair();
-  const auto gofer = Run({"serve", Root(), "--lisafs_fd=7", absl::StrCat("--pid_file=", run.At("pid"))},
-                         {{7, sockets.theirs.get()}}, {absl::StrCat("NOTIFY_SOCKET=", run.At("notify"))});
+  const auto gofer =
+      Run({"serve", Root(), "--lisafs_fd=7", absl::StrCat("--pid_file=", run.At("pid"))},
+          {{7, sockets.theirs.get()}}, {absl::StrCat("NOTIFY_SOCKET=", run.At("notify"))});
   char text[32] = {};
   struct pollfd readable = {.fd = manager.get(), .events = POLLIN, .revents = 0};
   ASSERT_EQ(poll(&readable, 1, 10'000), 1) << gofer->Stderr();
@@ -230,7 +239,8 @@ TEST_F(ServeTest, TellsTheServiceManagerToo) {
 
 TEST_F(ServeTest, JsonLogIsOneObjectALine) {
   SocketPair sockets = testing::StreamPair();
-  const auto gofer = Run({"serve", Root(), "--lisafs_fd=7", "--log_format=json"}, {{7, sockets.theirs.get()}});
+  const auto gofer =
+      Run({"serve", Root(), "--lisafs_fd=7", "--log_format=json"}, {{7, sockets.theirs.get()}});
   sockets.theirs.Reset();
   sockets.ours.Reset();
   EXPECT_EQ(gofer->Wait(), 0);
@@ -244,29 +254,37 @@ TEST_F(ServeTest, JsonLogIsOneObjectALine) {
 
 TEST_F(ServeTest, DescriptorLimit) {
   SocketPair sockets = testing::StreamPair();
-  const auto gofer = Run({"serve", Root(), "--lisafs_fd=7", "--rlimit_nofile=2000"}, {{7, sockets.theirs.get()}});
+  const auto gofer =
+      Run({"serve", Root(), "--lisafs_fd=7", "--rlimit_nofile=2000"}, {{7, sockets.theirs.get()}});
   lisafs::Client client(std::move(sockets.ours));
   ASSERT_TRUE(CanRead(client, "file"));
   std::string limits(4096, '\0');
-  const UniqueFd file(open(absl::StrCat("/proc/", gofer->pid(), "/limits").c_str(), O_RDONLY | O_CLOEXEC));
+  const UniqueFd file(
+      open(absl::StrCat("/proc/", gofer->pid(), "/limits").c_str(), O_RDONLY | O_CLOEXEC));
   ASSERT_GT(read(file.get(), limits.data(), limits.size()), 0);
-  EXPECT_NE(limits.find("Max open files            2000                 2000"), std::string::npos) << limits;
+  EXPECT_NE(limits.find("Max open files            2000                 2000"), std::string::npos)
+      << limits;
 }
 
 TEST_F(ServeTest, WrongUseIsOneLineAndStatusTwo) {
   SocketPair sockets = testing::StreamPair();
   const std::map<int, int> fd7 = {{7, sockets.theirs.get()}};
   EXPECT_EQ(Outcome({"serve"}), "2 gofer: --root is missing: the directory to serve\n");
-  EXPECT_EQ(Outcome({"serve", Root()}), "2 gofer: no way in: give --lisafs_fd or --lisafs_socket\n");
-  EXPECT_EQ(Outcome({"serve", "--colour=blue"}), "2 gofer: unknown flag --colour; see gofer --help\n");
-  EXPECT_EQ(Outcome({"serve", "directory"}), "2 gofer: argument \"directory\" is no flag; see gofer --help\n");
+  EXPECT_EQ(Outcome({"serve", Root()}),
+            "2 gofer: no way in: give --lisafs_fd or --lisafs_socket\n");
+  EXPECT_EQ(Outcome({"serve", "--colour=blue"}),
+            "2 gofer: unknown flag --colour; see gofer --help\n");
+  EXPECT_EQ(Outcome({"serve", "directory"}),
+            "2 gofer: argument \"directory\" is no flag; see gofer --help\n");
   EXPECT_EQ(Outcome({"serve", "--root"}), "2 gofer: --root needs a value\n");
   EXPECT_EQ(Outcome({"serve", "--readonly=maybe"}), "2 gofer: --readonly=maybe: is not a bool\n");
-  EXPECT_EQ(Outcome({"serve", "--v=1"}), "2 gofer: unknown flag --v; see gofer --help\n") << "a library's flag";
+  EXPECT_EQ(Outcome({"serve", "--v=1"}), "2 gofer: unknown flag --v; see gofer --help\n")
+      << "a library's flag";
   EXPECT_EQ(Outcome({"serve", Root(), "--lisafs_fd=7", "--sandbox=soft"}, fd7),
             "2 gofer: --sandbox=soft: is not one of namespace, chroot, none\n");
   EXPECT_EQ(Outcome({"serve", Root(), "--lisafs_fd=77"}),
-            "2 gofer: --lisafs_fd=77: EBADF (Bad file descriptor); hand down one end of a connected unix stream "
+            "2 gofer: --lisafs_fd=77: EBADF (Bad file descriptor); hand down one end of a "
+            "connected unix stream "
             "socket under this number\n");
   EXPECT_EQ(Outcome({"serve", Root(), "--lisafs_fd=7", "--ready_fd=77"}, fd7),
             "2 gofer: --ready_fd=77: is not an open descriptor\n");
@@ -291,11 +309,13 @@ TEST_F(ServeTest, AboutItself) {
   EXPECT_EQ(Outcome({"--version"}).substr(0, 8), "0 gofer ");
   const std::string help = Outcome({"serve", "--help"});
   EXPECT_EQ(help.substr(0, 15), "0 usage: gofer ");
-  for (const char* const flag : {"--root=", "--lisafs_fd=", "--sandbox=namespace", "--ready_fd=-1"}) {
+  for (const char* const flag :
+       {"--root=", "--lisafs_fd=", "--sandbox=namespace", "--ready_fd=-1"}) {
     EXPECT_NE(help.find(flag), std::string::npos) << flag;
   }
   EXPECT_EQ(Outcome({"capabilities", "--json"}).substr(0, 14), "0 {\"version\":\"");
-  EXPECT_NE(Outcome({"capabilities"}).find("ways_in: lisafs_fd, lisafs_socket\n"), std::string::npos);
+  EXPECT_NE(Outcome({"capabilities"}).find("ways_in: lisafs_fd, lisafs_socket\n"),
+            std::string::npos);
 }
 
 }  // namespace

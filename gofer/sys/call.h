@@ -1,5 +1,5 @@
-// The seam under every host call of serving code: EINTR is retried here and nowhere else, and a build with
-// --config=fault can make the n-th call of a kind fail (spec/security.md s.9).
+// The seam under every host call of serving code: EINTR is retried here and nowhere else, and a
+// build with --config=fault can make the n-th call of a kind fail (spec/security.md s.9).
 //
 // Internal to gofer/sys. Threads: safe.
 

@@ -1,5 +1,5 @@
-// Fault injection for tests: decides, call by call, whether a host call fails before it reaches the kernel.
-// Compiled only with --config=fault; the shipped binary has no trace of it.
+// Fault injection for tests: decides, call by call, whether a host call fails before it reaches the
+// kernel. Compiled only with --config=fault; the shipped binary has no trace of it.
 //
 // Threads: the hook is set while nothing is served and may be called by many threads at once.
 
@@ -10,7 +10,8 @@
 
 namespace gofer::sys {
 
-// Called with the name of each host call; what it returns becomes errno, 0 lets the call through. Clear with {}.
+// Called with the name of each host call; what it returns becomes errno, 0 lets the call through.
+// Clear with {}.
 using FaultHook = std::function<int(const char* name)>;
 void SetFaultHook(FaultHook hook);
 

@@ -42,7 +42,8 @@ ErrnoOr<size_t> Counted(ssize_t size) {
   return static_cast<size_t>(size);
 }
 
-// A descriptor's number as a name below /proc/self/fd. Digits by hand: snprintf would be a tenth of an open.
+// A descriptor's number as a name below /proc/self/fd. Digits by hand: snprintf would be a tenth of
+// an open.
 class FdName {
  public:
   explicit FdName(BorrowedFd fd) {
@@ -68,10 +69,12 @@ ErrnoOr<UniqueFd> OpenPath(BorrowedFd dir, const Name& name) {
   struct open_how how = {};
   how.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC;
   how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-  // EAGAIN: a rename or mount elsewhere raced with RESOLVE_BENEATH's check. The kernel asks for another try.
+  // EAGAIN: a rename or mount elsewhere raced with RESOLVE_BENEATH's check. The kernel asks for
+  //         another try.
   for (int tries = 0;; ++tries) {
-    const int64_t fd = Call(
-        "openat2", [&] { return syscall(SYS_openat2, dir.get(), name.c_str(), &how, sizeof(how)); });
+    const int64_t fd = Call("openat2", [&] {
+      return syscall(SYS_openat2, dir.get(), name.c_str(), &how, sizeof(how));
+    });
     if (fd >= 0 || errno != EAGAIN || tries == 100) return Opened(fd);
   }
 }
@@ -87,7 +90,8 @@ ErrnoOr<Attr> Statx(BorrowedFd fd) {
 ErrnoOr<Attr> StatxAt(BorrowedFd dir, const Name& name) {
   Attr attr;
   if (Call("statx", [&] {
-        return ::statx(dir.get(), name.c_str(), AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, kAttrMask, &attr);
+        return ::statx(dir.get(), name.c_str(), AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, kAttrMask,
+                       &attr);
       }) < 0) {
     return Errno::Last();
   }
@@ -101,8 +105,8 @@ ErrnoOr<struct statfs> StatFs(BorrowedFd fd) {
 }
 
 ErrnoOr<absl::string_view> ReadLink(BorrowedFd link, std::span<char> buffer) {
-  const ssize_t size =
-      Call("readlinkat", [&] { return ::readlinkat(link.get(), "", buffer.data(), buffer.size()); });
+  const ssize_t size = Call(
+      "readlinkat", [&] { return ::readlinkat(link.get(), "", buffer.data(), buffer.size()); });
   if (size < 0) return Errno::Last();
   return absl::string_view(buffer.data(), static_cast<size_t>(size));
 }
@@ -146,13 +150,15 @@ ErrnoOr<void> FSync(BorrowedFd fd) {
 
 ErrnoOr<void> FTruncate(BorrowedFd fd, uint64_t size) {
   if (size > kMaxOffset) return Errno(EINVAL);
-  return Done(Call("ftruncate", [&] { return ::ftruncate64(fd.get(), static_cast<off64_t>(size)); }));
+  return Done(
+      Call("ftruncate", [&] { return ::ftruncate64(fd.get(), static_cast<off64_t>(size)); }));
 }
 
 ErrnoOr<void> FAllocate(BorrowedFd fd, int mode, uint64_t offset, uint64_t length) {
   if (offset > kMaxOffset || length > kMaxOffset) return Errno(EINVAL);
   return Done(Call("fallocate", [&] {
-    return ::fallocate64(fd.get(), mode, static_cast<off64_t>(offset), static_cast<off64_t>(length));
+    return ::fallocate64(fd.get(), mode, static_cast<off64_t>(offset),
+                         static_cast<off64_t>(length));
   }));
 }
 
@@ -163,7 +169,8 @@ ErrnoOr<size_t> GetDents(BorrowedFd dir, std::span<std::byte> buffer) {
 }
 
 ErrnoOr<void> SeekTo(BorrowedFd fd, uint64_t offset) {
-  return Done(Call("lseek", [&] { return ::lseek64(fd.get(), static_cast<off64_t>(offset), SEEK_SET); }));
+  return Done(
+      Call("lseek", [&] { return ::lseek64(fd.get(), static_cast<off64_t>(offset), SEEK_SET); }));
 }
 
 ErrnoOr<void> ChangeOwner(BorrowedFd fd, uint32_t uid, uint32_t gid) {
@@ -177,9 +184,11 @@ ErrnoOr<void> SetTimes(BorrowedFd fd, const struct timespec times[2]) {
 }
 
 ErrnoOr<UniqueFd> CreateExclusive(BorrowedFd dir, const Name& name, int access, uint32_t mode) {
-  // O_EXCL follows no symlink. O_NOFOLLOW would say so twice, and show in the flags of the donated descriptor.
+  // O_EXCL follows no symlink. O_NOFOLLOW would say so twice, and show in the flags of the donated
+  // descriptor.
   return Opened(Call("openat", [&] {
-    return ::openat(dir.get(), name.c_str(), access | O_CREAT | O_EXCL | O_NONBLOCK | O_CLOEXEC, mode);
+    return ::openat(dir.get(), name.c_str(), access | O_CREAT | O_EXCL | O_NONBLOCK | O_CLOEXEC,
+                    mode);
   }));
 }
 
@@ -188,8 +197,9 @@ ErrnoOr<void> Mkdir(BorrowedFd dir, const Name& name, uint32_t mode) {
 }
 
 ErrnoOr<void> MakeWhiteout(BorrowedFd dir, const Name& name, uint32_t mode) {
-  return Done(
-      Call("mknodat", [&] { return ::mknodat(dir.get(), name.c_str(), S_IFCHR | mode, makedev(0, 0)); }));
+  return Done(Call("mknodat", [&] {
+    return ::mknodat(dir.get(), name.c_str(), S_IFCHR | mode, makedev(0, 0));
+  }));
 }
 
 ErrnoOr<void> Symlink(const SymlinkTarget& target, BorrowedFd dir, const Name& name) {
@@ -201,24 +211,27 @@ ErrnoOr<void> Unlink(BorrowedFd dir, const Name& name, int flags) {
   return Done(Call("unlinkat", [&] { return ::unlinkat(dir.get(), name.c_str(), flags); }));
 }
 
-ErrnoOr<void> Rename(BorrowedFd old_dir, const Name& old_name, BorrowedFd new_dir, const Name& new_name,
-                     unsigned flags) {
+ErrnoOr<void> Rename(BorrowedFd old_dir, const Name& old_name, BorrowedFd new_dir,
+                     const Name& new_name, unsigned flags) {
   return Done(Call("renameat2", [&] {
     return ::renameat2(old_dir.get(), old_name.c_str(), new_dir.get(), new_name.c_str(), flags);
   }));
 }
 
 ErrnoOr<size_t> GetXattr(BorrowedFd fd, const char* name, std::span<std::byte> value) {
-  return Counted(Call("fgetxattr", [&] { return ::fgetxattr(fd.get(), name, value.data(), value.size()); }));
+  return Counted(
+      Call("fgetxattr", [&] { return ::fgetxattr(fd.get(), name, value.data(), value.size()); }));
 }
 
-ErrnoOr<void> SetXattr(BorrowedFd fd, const char* name, std::span<const std::byte> value, int flags) {
-  return Done(
-      Call("fsetxattr", [&] { return ::fsetxattr(fd.get(), name, value.data(), value.size(), flags); }));
+ErrnoOr<void> SetXattr(BorrowedFd fd, const char* name, std::span<const std::byte> value,
+                       int flags) {
+  return Done(Call("fsetxattr",
+                   [&] { return ::fsetxattr(fd.get(), name, value.data(), value.size(), flags); }));
 }
 
 ErrnoOr<size_t> ListXattr(BorrowedFd fd, std::span<char> names) {
-  return Counted(Call("flistxattr", [&] { return ::flistxattr(fd.get(), names.data(), names.size()); }));
+  return Counted(
+      Call("flistxattr", [&] { return ::flistxattr(fd.get(), names.data(), names.size()); }));
 }
 
 ErrnoOr<void> RemoveXattr(BorrowedFd fd, const char* name) {
@@ -227,7 +240,8 @@ ErrnoOr<void> RemoveXattr(BorrowedFd fd, const char* name) {
 
 ErrnoOr<UniqueFd> ProcFds::Reopen(BorrowedFd fd, int flags) const {
   const FdName name(fd);
-  return Opened(Call("openat", [&] { return ::openat(dir_.get(), name.c_str(), flags | O_CLOEXEC); }));
+  return Opened(
+      Call("openat", [&] { return ::openat(dir_.get(), name.c_str(), flags | O_CLOEXEC); }));
 }
 
 ErrnoOr<void> ProcFds::Link(BorrowedFd fd, BorrowedFd dir, const Name& name) const {
@@ -238,12 +252,12 @@ ErrnoOr<void> ProcFds::Link(BorrowedFd fd, BorrowedFd dir, const Name& name) con
 }
 
 ErrnoOr<void> ProcFds::ChangeMode(BorrowedFd fd, uint32_t mode) const {
-  // One call on the descriptor where the kernel has fchmodat2 (6.6), a walk through /proc/self/fd where not.
+  // One call on the descriptor where the kernel has fchmodat2 (6.6), a walk through /proc/self/fd
+  // where not.
   static std::atomic<bool> have_fchmodat2{true};
   if (have_fchmodat2.load(std::memory_order_relaxed)) {
-    const int64_t result = Call("fchmodat2", [&] {
-      return syscall(SYS_fchmodat2, fd.get(), "", mode, AT_EMPTY_PATH);
-    });
+    const int64_t result = Call(
+        "fchmodat2", [&] { return syscall(SYS_fchmodat2, fd.get(), "", mode, AT_EMPTY_PATH); });
     if (result == 0 || errno != ENOSYS) return Done(result);
     have_fchmodat2.store(false, std::memory_order_relaxed);
   }

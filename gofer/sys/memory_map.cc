@@ -35,18 +35,21 @@ MemoryMap::~MemoryMap() {
 }
 
 void MemoryMap::Discard(size_t offset) const {
-  if (offset < memory_.size()) madvise(memory_.data() + offset, memory_.size() - offset, MADV_DONTNEED);
+  if (offset < memory_.size())
+    madvise(memory_.data() + offset, memory_.size() - offset, MADV_DONTNEED);
 }
 
 ErrnoOr<UniqueFd> CreateSealedMemory(const char* name, uint64_t size) {
-  UniqueFd file(static_cast<int>(
-      internal::Call("memfd_create", [&] { return memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING); })));
+  UniqueFd file(static_cast<int>(internal::Call(
+      "memfd_create", [&] { return memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING); })));
   if (!file.valid()) return Errno::Last();
-  if (internal::Call("ftruncate", [&] { return ftruncate(file.get(), static_cast<off_t>(size)); }) < 0) {
+  if (internal::Call("ftruncate", [&] { return ftruncate(file.get(), static_cast<off_t>(size)); }) <
+      0) {
     return Errno::Last();
   }
-  if (internal::Call("fcntl", [&] { return fcntl(file.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL); }) <
-      0) {
+  if (internal::Call("fcntl", [&] {
+        return fcntl(file.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+      }) < 0) {
     return Errno::Last();
   }
   return file;

@@ -34,7 +34,8 @@ class MemoryMap {
   ~MemoryMap();
 
   std::span<std::byte> bytes() const { return memory_; }
-  // Gives the pages from `offset` on back to the kernel; they read as zero afterwards. Anonymous maps only.
+  // Gives the pages from `offset` on back to the kernel; they read as zero afterwards. Anonymous
+  // maps only.
   void Discard(size_t offset) const;
 
  private:
@@ -43,8 +44,8 @@ class MemoryMap {
   std::span<std::byte> memory_;
 };
 
-// A memory file of `size` bytes that nobody can shrink, grow or unseal: a peer that could cut it would kill us
-// by SIGBUS.
+// A memory file of `size` bytes that nobody can shrink, grow or unseal: a peer that could cut it
+// would kill us by SIGBUS.
 ErrnoOr<UniqueFd> CreateSealedMemory(const char* name, uint64_t size);
 
 }  // namespace gofer::sys

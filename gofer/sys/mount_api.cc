@@ -49,9 +49,8 @@ ErrnoOr<UniqueFd> CloneTree(BorrowedFd file, Recursive recursive) {
 
 ErrnoOr<UniqueFd> OpenProcSelfFdAlone() {
   ASSIGN_OR_RETURN(const UniqueFd tree, CloneTree("/proc/self/fd", Recursive::kNo));
-  return Opened(Call("openat", [&] {
-    return ::openat(tree.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  }));
+  return Opened(Call(
+      "openat", [&] { return ::openat(tree.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
 }
 
 ErrnoOr<UniqueFd> OpenLocation(const char* path) {
@@ -59,13 +58,12 @@ ErrnoOr<UniqueFd> OpenLocation(const char* path) {
 }
 
 ErrnoOr<UniqueFd> NewTmpfs() {
-  ASSIGN_OR_RETURN(const UniqueFd context, Opened(Call("fsopen", [] {
-                     return syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC);
-                   })));
+  ASSIGN_OR_RETURN(
+      const UniqueFd context,
+      Opened(Call("fsopen", [] { return syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC); })));
   const auto configure = [&](unsigned command, const char* key, const char* value) {
-    return Done(Call("fsconfig", [&] {
-      return syscall(SYS_fsconfig, context.get(), command, key, value, 0);
-    }));
+    return Done(Call("fsconfig",
+                     [&] { return syscall(SYS_fsconfig, context.get(), command, key, value, 0); }));
   };
   RETURN_IF_ERROR(configure(FSCONFIG_SET_STRING, "mode", "0755"));
   RETURN_IF_ERROR(configure(FSCONFIG_CMD_CREATE, nullptr, nullptr));
@@ -102,9 +100,8 @@ ErrnoOr<void> SetPropagation(BorrowedFd mount, unsigned long propagation, Recurs
 }
 
 ErrnoOr<void> SetPropagationOfAll(unsigned long propagation) {
-  return Done(Call("mount", [&] {
-    return ::mount(nullptr, "/", nullptr, propagation | MS_REC, nullptr);
-  }));
+  return Done(
+      Call("mount", [&] { return ::mount(nullptr, "/", nullptr, propagation | MS_REC, nullptr); }));
 }
 
 ErrnoOr<void> PivotInto(BorrowedFd new_root) {

@@ -46,7 +46,8 @@ TEST_F(MountApi, ATreeIsPutOntoADirectory) {
     EXPECT_FALSE(tree_.Exists("to/file"));
     ASSERT_TRUE(AttachTree(tree, tree_.OpenPath("to")).ok());
     EXPECT_TRUE(tree_.Exists("to/file"));
-    EXPECT_EQ(faccessat(tree.get(), "file", F_OK, 0), 0) << "the descriptor stays one of the attached root";
+    EXPECT_EQ(faccessat(tree.get(), "file", F_OK, 0), 0)
+        << "the descriptor stays one of the attached root";
   });
   EXPECT_FALSE(tree_.Exists("to/file")) << "in that namespace only";
 }
@@ -79,7 +80,8 @@ TEST_F(MountApi, RestrictionsAddUp) {
     ASSERT_TRUE(AttachTree(tree, tree_.OpenPath("to")).ok());
     struct statvfs fs;
     ASSERT_EQ(statvfs(tree_.At("to").c_str(), &fs), 0);
-    EXPECT_EQ(fs.f_flag & (ST_NOSUID | ST_RDONLY | ST_NOATIME), unsigned{ST_NOSUID | ST_RDONLY | ST_NOATIME});
+    EXPECT_EQ(fs.f_flag & (ST_NOSUID | ST_RDONLY | ST_NOATIME),
+              unsigned{ST_NOSUID | ST_RDONLY | ST_NOATIME});
     EXPECT_EQ(open(tree_.At("to/new").c_str(), O_CREAT | O_WRONLY, 0600), -1);
     EXPECT_EQ(errno, EROFS);
     const int direct = open(tree_.At("from/new").c_str(), O_CREAT | O_WRONLY, 0600);

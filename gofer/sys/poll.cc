@@ -8,10 +8,12 @@ namespace gofer::sys {
 
 ErrnoOr<std::vector<size_t>> WaitReadable(std::span<const BorrowedFd> fds, absl::Duration timeout) {
   std::vector<struct pollfd> polled;
-  for (const BorrowedFd fd : fds) polled.push_back({.fd = fd.get(), .events = POLLIN, .revents = 0});
+  for (const BorrowedFd fd : fds)
+    polled.push_back({.fd = fd.get(), .events = POLLIN, .revents = 0});
   const struct timespec limit = absl::ToTimespec(timeout);
   const struct timespec* const at_most = timeout == absl::InfiniteDuration() ? nullptr : &limit;
-  if (internal::Call("ppoll", [&] { return ::ppoll(polled.data(), polled.size(), at_most, nullptr); }) < 0) {
+  if (internal::Call("ppoll",
+                     [&] { return ::ppoll(polled.data(), polled.size(), at_most, nullptr); }) < 0) {
     return Errno::Last();
   }
   std::vector<size_t> ready;

@@ -87,7 +87,8 @@ ErrnoOr<void> DuplicateAs(BorrowedFd fd, int as) {
 }
 
 ErrnoOr<std::string> ReadToEnd(BorrowedFd fd, size_t limit) {
-  // Whoever had the descriptor before may have read from it. A pipe has no position, which is as good.
+  // Whoever had the descriptor before may have read from it. A pipe has no position, which is as
+  // good.
   if (::lseek(fd.get(), 0, SEEK_SET) < 0 && errno != ESPIPE) return Errno::Last();
   std::string bytes;
   size_t used = 0;
@@ -106,7 +107,8 @@ ErrnoOr<std::string> ReadToEnd(BorrowedFd fd, size_t limit) {
 
 ErrnoOr<void> WriteAll(BorrowedFd fd, absl::string_view bytes) {
   while (!bytes.empty()) {
-    const ssize_t put = Call("write", [&] { return ::write(fd.get(), bytes.data(), bytes.size()); });
+    const ssize_t put =
+        Call("write", [&] { return ::write(fd.get(), bytes.data(), bytes.size()); });
     if (put < 0) return Errno::Last();
     bytes.remove_prefix(static_cast<size_t>(put));
   }
@@ -162,10 +164,12 @@ ErrnoOr<void> ChangeToRootDirectory() {
 
 ErrnoOr<void> ExecuteSelf(std::span<const std::string> arguments) {
   std::vector<char*> pointers;
-  for (const std::string& argument : arguments) pointers.push_back(const_cast<char*>(argument.c_str()));
+  for (const std::string& argument : arguments)
+    pointers.push_back(const_cast<char*>(argument.c_str()));
   pointers.push_back(nullptr);
   char* const environment[] = {nullptr};
-  return Done(Call("execve", [&] { return ::execve("/proc/self/exe", pointers.data(), environment); }));
+  return Done(
+      Call("execve", [&] { return ::execve("/proc/self/exe", pointers.data(), environment); }));
 }
 
 void ExitNow(int status) { ::_exit(status); }
@@ -179,7 +183,8 @@ ErrnoOr<UniqueFd> ConnectNotifySocket(absl::string_view address) {
   UniqueFd socket(Call("socket", [] { return ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0); }));
   if (!socket.valid()) return Errno::Last();
   // An abstract name ends where the length says, not at a NUL.
-  const auto length = static_cast<socklen_t>(offsetof(struct sockaddr_un, sun_path) + address.size());
+  const auto length =
+      static_cast<socklen_t>(offsetof(struct sockaddr_un, sun_path) + address.size());
   RETURN_IF_ERROR(Done(Call("connect", [&] {
     return ::connect(socket.get(), reinterpret_cast<const struct sockaddr*>(&name), length);
   })));
@@ -210,7 +215,8 @@ ErrnoOr<void> SetLimit(int resource, Limit limit) {
 
 void ResetSignals() {
   for (int signal = 1; signal < NSIG; ++signal) {
-    ::signal(signal, SIG_DFL);  // fails for SIGKILL, SIGSTOP and libc's own, which is as it should be
+    ::signal(signal,
+             SIG_DFL);  // fails for SIGKILL, SIGSTOP and libc's own, which is as it should be
   }
   sigset_t none;
   sigemptyset(&none);

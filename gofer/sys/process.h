@@ -1,6 +1,8 @@
-// What a process is and may do: identity, privileges, limits, signals, the descriptors it was started with.
+// What a process is and may do: identity, privileges, limits, signals, the descriptors it was
+// started with.
 //
-// Owner:   process state; nothing is owned unless it is returned. Threads: start-up only unless said otherwise.
+// Owner:   process state; nothing is owned unless it is returned. Threads: start-up only unless
+//          said otherwise.
 // Errors:  the kernel's errno.
 // Source:  prctl(2), setrlimit(2), signalfd(2), close_range(2).
 
@@ -23,16 +25,19 @@ namespace gofer::sys {
 // Whether the number is an open descriptor.
 bool IsOpen(int fd);
 ErrnoOr<void> SetCloseOnExec(BorrowedFd fd, bool on = true);
-// Makes sure that 0, 1 and 2 are open, as /dev/null if need be, so that no other file gets these numbers.
+// Makes sure that 0, 1 and 2 are open, as /dev/null if need be, so that no other file gets these
+// numbers.
 ErrnoOr<void> OpenStandardStreams();
-// Closes every descriptor but 0, 1, 2 and those in `keep` (any order, duplicates and negative ones are ignored).
+// Closes every descriptor but 0, 1, 2 and those in `keep` (any order, duplicates and negative ones
+// are ignored).
 ErrnoOr<void> CloseAllExcept(std::span<const int> keep);
 // `fd` also becomes number `as` (dup3, close-on-exec except for the standard streams).
 ErrnoOr<void> DuplicateAs(BorrowedFd fd, int as);
 
 // ---- whole reads and writes, for start-up files and logs. WriteAll is safe from any thread.
 
-// From the start of a regular file, or all that comes until end of file. EFBIG beyond `limit` bytes.
+// From the start of a regular file, or all that comes until end of file. EFBIG beyond `limit`
+// bytes.
 ErrnoOr<std::string> ReadToEnd(BorrowedFd fd, size_t limit);
 ErrnoOr<void> WriteAll(BorrowedFd fd, absl::string_view bytes);
 // The bytes read: 0 at end of file, else 1. Blocks.
@@ -53,19 +58,23 @@ ErrnoOr<void> SetIds(uint32_t uid, uint32_t gid);
 ErrnoOr<void> SetNoNewPrivileges();
 // No core file, no ptrace by an equal uid, /proc/PID owned by root.
 ErrnoOr<void> SetNotDumpable();
-// A later uid 0 gets no capabilities from it, for good. What setresuid does to capabilities is left as it is.
+// A later uid 0 gets no capabilities from it, for good. What setresuid does to capabilities is left
+// as it is.
 ErrnoOr<void> LockNoRoot();
 void SetUmask(uint32_t mask);
 
 int ProcessId();
 ErrnoOr<void> ChangeToRootDirectory();
-// Starts this very program anew, in this process, with an empty environment. Returns only if that failed.
+// Starts this very program anew, in this process, with an empty environment. Returns only if that
+// failed.
 ErrnoOr<void> ExecuteSelf(std::span<const std::string> arguments);
 // Ends the process at once: no destructors, no other thread is waited for.
 [[noreturn]] void ExitNow(int status);
-// A datagram socket connected to the service manager's $NOTIFY_SOCKET (sd_notify(3)); '@' begins an abstract name.
+// A datagram socket connected to the service manager's $NOTIFY_SOCKET (sd_notify(3)); '@' begins an
+// abstract name.
 ErrnoOr<UniqueFd> ConnectNotifySocket(absl::string_view address);
-// A system call that a seccomp filter traps is named on stderr, and the process exits with status 159.
+// A system call that a seccomp filter traps is named on stderr, and the process exits with status
+// 159.
 ErrnoOr<void> ExitOnForbiddenCall();
 
 // ---- limits
@@ -83,7 +92,8 @@ ErrnoOr<void> SetLimit(int resource, Limit limit);
 // Every signal to its default action and none blocked, whatever the parent left behind.
 void ResetSignals();
 ErrnoOr<void> IgnoreSignal(int signal);
-// Blocks the signals in this thread and those it starts; they are read from the descriptor (non-blocking).
+// Blocks the signals in this thread and those it starts; they are read from the descriptor
+// (non-blocking).
 ErrnoOr<UniqueFd> SignalDescriptor(std::span<const int> signals);
 // The next signal's number; EAGAIN if there is none.
 ErrnoOr<int> ReadSignal(BorrowedFd signal_fd);

@@ -162,14 +162,16 @@ TEST(Signals, AreReadFromADescriptor) {
 
 TEST(ConnectNotifySocket, ByPathAndByAbstractName) {
   const testing::TempTree tree;
-  const std::string names[] = {tree.At("notify"), "@gofer-process-test-" + std::to_string(getpid())};
+  const std::string names[] = {tree.At("notify"),
+                               "@gofer-process-test-" + std::to_string(getpid())};
   for (const std::string& name : names) {
     const UniqueFd manager(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     struct sockaddr_un address = {};
     address.sun_family = AF_UNIX;
     name.copy(address.sun_path, sizeof(address.sun_path) - 1);
     if (address.sun_path[0] == '@') address.sun_path[0] = '\0';
-    const auto length = static_cast<socklen_t>(offsetof(struct sockaddr_un, sun_path) + name.size());
+    const auto length =
+        static_cast<socklen_t>(offsetof(struct sockaddr_un, sun_path) + name.size());
     ASSERT_EQ(bind(manager.get(), reinterpret_cast<struct sockaddr*>(&address), length), 0) << name;
     const ErrnoOr<UniqueFd> socket = ConnectNotifySocket(name);
     ASSERT_TRUE(socket.ok()) << name;

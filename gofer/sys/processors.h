@@ -1,7 +1,8 @@
 // How many processors this process may run on.
 //
-// Not std::thread::hardware_concurrency: that one reads /sys, which a confined process does not have and its system
-// call filter does not allow, and it counts processors that the process may not use.
+// Not std::thread::hardware_concurrency: that one reads /sys, which a confined process does not
+// have and its system call filter does not allow, and it counts processors that the process may not
+// use.
 //
 // Threads: safe. Errors: none; 1 if the kernel does not say. Source: sched_getaffinity(2).
 

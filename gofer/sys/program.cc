@@ -20,7 +20,8 @@ using internal::Call;
 
 // A file with the text, at its start: unlike a pipe it takes any length before anybody reads.
 ErrnoOr<UniqueFd> FileWith(const std::string& text) {
-  UniqueFd file(static_cast<int>(Call("memfd_create", [] { return ::memfd_create("input", MFD_CLOEXEC); })));
+  UniqueFd file(
+      static_cast<int>(Call("memfd_create", [] { return ::memfd_create("input", MFD_CLOEXEC); })));
   if (!file.valid()) return Errno::Last();
   RETURN_IF_ERROR(WriteAll(file, text));
   if (::lseek(file.get(), 0, SEEK_SET) < 0) return Errno::Last();
@@ -41,9 +42,11 @@ ErrnoOr<pid_t> Spawn(const Program& program, BorrowedFd input) {
   pid_t pid = -1;
   if (error == 0) {
     const std::vector<std::string> own_name = {program.path};
-    const std::vector<char*> arguments = Pointers(program.arguments.empty() ? own_name : program.arguments);
+    const std::vector<char*> arguments =
+        Pointers(program.arguments.empty() ? own_name : program.arguments);
     const std::vector<char*> environment = Pointers(program.environment);
-    error = posix_spawn(&pid, program.path.c_str(), &actions, nullptr, arguments.data(), environment.data());
+    error = posix_spawn(&pid, program.path.c_str(), &actions, nullptr, arguments.data(),
+                        environment.data());
   }
   posix_spawn_file_actions_destroy(&actions);
   if (error != 0) return Errno(error);
@@ -53,7 +56,8 @@ ErrnoOr<pid_t> Spawn(const Program& program, BorrowedFd input) {
 // Whether the process ended within the time.
 ErrnoOr<bool> WaitFor(pid_t pid, absl::Duration timeout) {
   if (timeout == absl::InfiniteDuration()) return true;  // waitid will do
-  const UniqueFd pidfd(static_cast<int>(Call("pidfd_open", [&] { return syscall(SYS_pidfd_open, pid, 0); })));
+  const UniqueFd pidfd(
+      static_cast<int>(Call("pidfd_open", [&] { return syscall(SYS_pidfd_open, pid, 0); })));
   if (!pidfd.valid()) return Errno::Last();
   const struct timespec limit = absl::ToTimespec(timeout);
   struct pollfd ended = {.fd = pidfd.get(), .events = POLLIN, .revents = 0};

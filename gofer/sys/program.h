@@ -1,4 +1,5 @@
-// Runs another program to its end: the hooks of a container's spec, before the gofer confines itself.
+// Runs another program to its end: the hooks of a container's spec, before the gofer confines
+// itself.
 //
 // Owner:   the child is waited for. Threads: start-up only.
 // Errors:  the kernel's errno; ETIMEDOUT when it was killed for taking too long.

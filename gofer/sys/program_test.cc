@@ -8,7 +8,9 @@ namespace gofer::sys {
 namespace {
 
 Program Shell(const std::string& script) {
-  return {.path = "/bin/sh", .arguments = {"sh", "-c", script}, .environment = {"PATH=/bin", "NAME=value"}};
+  return {.path = "/bin/sh",
+          .arguments = {"sh", "-c", script},
+          .environment = {"PATH=/bin", "NAME=value"}};
 }
 
 TEST(RunProgram, InputEnvironmentAndStatus) {
@@ -21,11 +23,15 @@ TEST(RunProgram, InputEnvironmentAndStatus) {
   EXPECT_EQ(tree.Read("out"), program.input + "value\n");
 }
 
-TEST(RunProgram, WithoutArgumentsItsNameIsItsPath) { EXPECT_EQ(*RunProgram({.path = "/bin/true"}), 0); }
+TEST(RunProgram, WithoutArgumentsItsNameIsItsPath) {
+  EXPECT_EQ(*RunProgram({.path = "/bin/true"}), 0);
+}
 
 TEST(RunProgram, ASignal) { EXPECT_EQ(*RunProgram(Shell("kill -9 $$")), 128 + 9); }
 
-TEST(RunProgram, NoSuchProgram) { EXPECT_EQ(RunProgram({.path = "/no/such/program"}).error(), Errno(ENOENT)); }
+TEST(RunProgram, NoSuchProgram) {
+  EXPECT_EQ(RunProgram({.path = "/no/such/program"}).error(), Errno(ENOENT));
+}
 
 TEST(RunProgram, TooLong) {
   Program program = Shell("exec sleep 60");

@@ -20,8 +20,8 @@ namespace {
 
 using internal::Call;
 
-// Guards the working directory, which belongs to the process. Nothing else uses it: every other call carries a
-// directory descriptor.
+// Guards the working directory, which belongs to the process. Nothing else uses it: every other
+// call carries a directory descriptor.
 absl::Mutex& CwdMutex() {
   static auto* const mutex = new absl::Mutex;
   return *mutex;
@@ -76,9 +76,9 @@ void Consume(std::span<struct iovec>& parts, size_t sent) {
   }
 }
 
-// Switches this thread's effective ids for as long as it lives. Raw calls: the C library's would switch every
-// thread. A switch that fails is ignored, as in the reference; one that cannot be undone ends the process, since
-// everything after it would run as somebody else.
+// Switches this thread's effective ids for as long as it lives. Raw calls: the C library's would
+// switch every thread. A switch that fails is ignored, as in the reference; one that cannot be
+// undone ends the process, since everything after it would run as somebody else.
 class ScopedCredentials {
  public:
   explicit ScopedCredentials(const Credentials* creds) {
@@ -101,8 +101,8 @@ class ScopedCredentials {
 };
 
 ErrnoOr<UniqueFd> NewSocket(int type) {
-  UniqueFd socket(static_cast<int>(Call(
-      "socket", [&] { return ::socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0); })));
+  UniqueFd socket(static_cast<int>(
+      Call("socket", [&] { return ::socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0); })));
   if (!socket.valid()) return Errno::Last();
   return socket;
 }
@@ -117,19 +117,22 @@ struct sockaddr_un RelativeAddress(const char* name) {
 }  // namespace
 
 ErrnoOr<size_t> Receive(BorrowedFd socket, std::span<std::byte> to) {
-  const ssize_t size = Call("recvfrom", [&] { return ::recv(socket.get(), to.data(), to.size(), 0); });
+  const ssize_t size =
+      Call("recvfrom", [&] { return ::recv(socket.get(), to.data(), to.size(), 0); });
   if (size < 0) return Errno::Last();
   return static_cast<size_t>(size);
 }
 
-ErrnoOr<void> SendAll(BorrowedFd socket, std::span<struct iovec> parts, std::span<const BorrowedFd> fds) {
+ErrnoOr<void> SendAll(BorrowedFd socket, std::span<struct iovec> parts,
+                      std::span<const BorrowedFd> fds) {
   ControlBuffer control;
   while (!parts.empty()) {
     struct msghdr message = {};
     message.msg_iov = parts.data();
     message.msg_iovlen = parts.size();
     AttachFds(fds, control, message);
-    const ssize_t sent = Call("sendmsg", [&] { return ::sendmsg(socket.get(), &message, MSG_NOSIGNAL); });
+    const ssize_t sent =
+        Call("sendmsg", [&] { return ::sendmsg(socket.get(), &message, MSG_NOSIGNAL); });
     if (sent < 0) return Errno::Last();
     Consume(parts, static_cast<size_t>(sent));
     fds = {};
@@ -141,7 +144,8 @@ ErrnoOr<void> SendFd(BorrowedFd socket, BorrowedFd fd) {
   ControlBuffer control;
   struct msghdr message = {};
   AttachFds(std::span(&fd, 1), control, message);
-  if (Call("sendmsg", [&] { return ::sendmsg(socket.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT); }) < 0) {
+  if (Call("sendmsg",
+           [&] { return ::sendmsg(socket.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT); }) < 0) {
     return Errno::Last();
   }
   return {};
@@ -162,7 +166,8 @@ ErrnoOr<UniqueFd> ReceiveFd(BorrowedFd socket) {
   return fd;
 }
 
-ErrnoOr<Received> ReceiveWithFds(BorrowedFd socket, std::span<std::byte> to, std::span<UniqueFd> fds) {
+ErrnoOr<Received> ReceiveWithFds(BorrowedFd socket, std::span<std::byte> to,
+                                 std::span<UniqueFd> fds) {
   ControlBuffer control;
   struct iovec part = {.iov_base = to.data(), .iov_len = to.size()};
   struct msghdr message = {};
@@ -178,7 +183,8 @@ ErrnoOr<Received> ReceiveWithFds(BorrowedFd socket, std::span<std::byte> to, std
 
 ErrnoOr<std::pair<UniqueFd, UniqueFd>> SeqpacketPair() {
   int fds[2];
-  if (Call("socketpair", [&] { return ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds); }) < 0) {
+  if (Call("socketpair",
+           [&] { return ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds); }) < 0) {
     return Errno::Last();
   }
   return std::pair(UniqueFd(fds[0]), UniqueFd(fds[1]));
@@ -192,7 +198,8 @@ ErrnoOr<void> CheckConnectedStream(BorrowedFd socket) {
   if (::getsockopt(socket.get(), SOL_SOCKET, SO_TYPE, &type, &size) < 0) return Errno::Last();
   struct sockaddr_un peer;
   size = sizeof(peer);
-  if (::getpeername(socket.get(), reinterpret_cast<struct sockaddr*>(&peer), &size) < 0) return Errno::Last();
+  if (::getpeername(socket.get(), reinterpret_cast<struct sockaddr*>(&peer), &size) < 0)
+    return Errno::Last();
   if (type != SOCK_STREAM || peer.sun_family != AF_UNIX) return Errno(EINVAL);
   return {};
 }
@@ -230,7 +237,8 @@ ErrnoOr<UniqueFd> BindAt(BorrowedFd dir, const Name& name, int type, uint32_t mo
   return socket;
 }
 
-ErrnoOr<UniqueFd> ConnectTo(const ProcFds& proc_fds, BorrowedFd file, int type, const Credentials* creds) {
+ErrnoOr<UniqueFd> ConnectTo(const ProcFds& proc_fds, BorrowedFd file, int type,
+                            const Credentials* creds) {
   char name[16];
   std::snprintf(name, sizeof(name), "./%d", file.get());
   const struct sockaddr_un address = RelativeAddress(name);
@@ -239,7 +247,8 @@ ErrnoOr<UniqueFd> ConnectTo(const ProcFds& proc_fds, BorrowedFd file, int type, 
   if (Call("fchdir", [&] { return ::fchdir(proc_fds.dir().get()); }) < 0) return Errno::Last();
   const ScopedCredentials as(creds);
   if (Call("connect", [&] {
-        return ::connect(socket.get(), reinterpret_cast<const struct sockaddr*>(&address), sizeof(address));
+        return ::connect(socket.get(), reinterpret_cast<const struct sockaddr*>(&address),
+                         sizeof(address));
       }) < 0) {
     return Errno::Last();
   }
@@ -252,10 +261,12 @@ ErrnoOr<void> Listen(BorrowedFd socket, int backlog) {
 }
 
 ErrnoOr<UniqueFd> Accept(BorrowedFd socket) {
-  // The client has the same open file description and may have made it blocking, and may be doing so right now.
-  // Two things to undo between two system calls of ours, and the second ends the wait that the first would begin.
+  // The client has the same open file description and may have made it blocking, and may be doing
+  // so right now. Two things to undo between two system calls of ours, and the second ends the wait
+  // that the first would begin.
   const struct timeval patience = {.tv_sec = 1, .tv_usec = 0};
-  if (::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0) return Errno::Last();
+  if (::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0)
+    return Errno::Last();
   if (const ErrnoOr<void> set = SetNonBlocking(socket, true); !set.ok()) return set.error();
   UniqueFd accepted(static_cast<int>(Call("accept4", [&] {
     return ::accept4(socket.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);

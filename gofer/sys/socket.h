@@ -1,5 +1,5 @@
-// Unix sockets: the framed main socket of a connection, the descriptor socket of a channel, and the host
-// sockets that a policy may allow.
+// Unix sockets: the framed main socket of a connection, the descriptor socket of a channel, and the
+// host sockets that a policy may allow.
 //
 // Owner:   sockets that are made are returned owned, O_CLOEXEC. Threads: safe, except as said.
 // Errors:  the kernel's errno. A peer that is gone never raises SIGPIPE.
@@ -25,11 +25,12 @@ namespace gofer::sys {
 // Descriptors that travel with one message of ours; no message has more.
 inline constexpr size_t kMaxDonatedFds = 2;
 
-// Receives what is there, at least one byte; 0 at end of file. Descriptors that the peer sends along find no
-// room and are dropped by the kernel.
+// Receives what is there, at least one byte; 0 at end of file. Descriptors that the peer sends
+// along find no room and are dropped by the kernel.
 ErrnoOr<size_t> Receive(BorrowedFd socket, std::span<std::byte> to);
 // Sends all of `parts`, in pieces if the socket is full, with `fds` on the first piece.
-ErrnoOr<void> SendAll(BorrowedFd socket, std::span<struct iovec> parts, std::span<const BorrowedFd> fds);
+ErrnoOr<void> SendAll(BorrowedFd socket, std::span<struct iovec> parts,
+                      std::span<const BorrowedFd> fds);
 // Sends one empty message that carries one descriptor, without waiting for room.
 ErrnoOr<void> SendFd(BorrowedFd socket, BorrowedFd fd);
 // Receives one message with one descriptor without waiting; ENOMSG if it carries none.
@@ -39,7 +40,8 @@ struct Received {
   size_t bytes;
   size_t fds;
 };
-ErrnoOr<Received> ReceiveWithFds(BorrowedFd socket, std::span<std::byte> to, std::span<UniqueFd> fds);
+ErrnoOr<Received> ReceiveWithFds(BorrowedFd socket, std::span<std::byte> to,
+                                 std::span<UniqueFd> fds);
 
 // Connected pair of SEQPACKET sockets.
 ErrnoOr<std::pair<UniqueFd, UniqueFd>> SeqpacketPair();
@@ -52,18 +54,20 @@ ErrnoOr<UniqueFd> Duplicate(BorrowedFd fd);
 // Blocking or not, for the open file description.
 ErrnoOr<void> SetNonBlocking(BorrowedFd fd, bool on);
 
-// ---- host sockets, only where a policy allows them. A unix socket is named by path alone, and the process has
-// no useful path to name one by: these calls change the working directory under a lock and name it relative.
+// ---- host sockets, only where a policy allows them. A unix socket is named by path alone, and the
+// process has no useful path to name one by: these calls change the working directory under a lock
+// and name it relative.
 
 // A non-blocking socket of `type` bound to a name that did not exist, with `mode` on the file.
 ErrnoOr<UniqueFd> BindAt(BorrowedFd dir, const Name& name, int type, uint32_t mode);
-// A non-blocking socket connected to the socket file that `file` (O_PATH) holds. With `creds`, the listener sees
-// them as the peer's effective ids.
+// A non-blocking socket connected to the socket file that `file` (O_PATH) holds. With `creds`, the
+// listener sees them as the peer's effective ids.
 struct Credentials {
   uint32_t uid;
   uint32_t gid;
 };
-ErrnoOr<UniqueFd> ConnectTo(const ProcFds& proc_fds, BorrowedFd file, int type, const Credentials* creds);
+ErrnoOr<UniqueFd> ConnectTo(const ProcFds& proc_fds, BorrowedFd file, int type,
+                            const Credentials* creds);
 ErrnoOr<void> Listen(BorrowedFd socket, int backlog);
 // Never waits: EAGAIN when nobody is there.
 ErrnoOr<UniqueFd> Accept(BorrowedFd socket);

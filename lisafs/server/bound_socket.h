@@ -1,7 +1,7 @@
 // BoundSocket: a host socket that the server has bound for a client, and the name it is bound to.
 //
-// Owner:   kept by RefPtr in an FdTable; the client has a duplicate of the socket, so the listening goes on for as
-//          long as either holds it. Threads: immutable.
+// Owner:   kept by RefPtr in an FdTable; the client has a duplicate of the socket, so the listening
+//          goes on for as long as either holds it. Threads: immutable.
 
 #ifndef LISAFS_SERVER_BOUND_SOCKET_H_
 #define LISAFS_SERVER_BOUND_SOCKET_H_

@@ -22,7 +22,8 @@ Connection::~Connection() = default;
 
 void Connection::Serve() {
   socket_->Serve(*this);
-  // The client has gone, and may wait for that to be noticed on the socket: files are released before it is.
+  // The client has gone, and may wait for that to be noticed on the socket: files are released
+  // before it is.
   ShutDownChannels();
   fds_.Clear();
   SetMountPoint(nullptr);
@@ -45,7 +46,8 @@ void Connection::ShutDownChannels() {
     for (ServedChannel& served : channels_) served.channel->ShutDown();
     channels.swap(channels_);
   }
-  // A thread that serves a request may be about to add a channel: the lock is not held while waiting for it.
+  // A thread that serves a request may be about to add a channel: the lock is not held while
+  // waiting for it.
   for (ServedChannel& served : channels) {
     served.channel->ShutDownAndWait();
     served.thread.join();
@@ -69,24 +71,27 @@ ErrnoOr<Connection::NewChannel> Connection::AddChannel() {
   if (index == kMaxChannels) return Errno(ENOMEM);
   if (!memory_.valid()) {
     // Room for all windows at once; pages are taken when they are touched.
-    ASSIGN_OR_RETURN(memory_, gofer::sys::CreateSealedMemory("flipcall_packet_windows", kMaxChannels * kWindowSize));
+    ASSIGN_OR_RETURN(memory_, gofer::sys::CreateSealedMemory("flipcall_packet_windows",
+                                                             kMaxChannels * kWindowSize));
   }
   gofer::UniqueFd client_socket;
-  ASSIGN_OR_RETURN(std::unique_ptr<Channel> channel, Channel::Create(memory_, index, client_socket));
+  ASSIGN_OR_RETURN(std::unique_ptr<Channel> channel,
+                   Channel::Create(memory_, index, client_socket));
   Channel* const serving = channel.get();
-  channels_.push_back(
-      {.channel = std::move(channel), .thread = std::thread([this, serving] { serving->Serve(*this); })});
-  return NewChannel{
-      .place = {.data_offset = static_cast<int64_t>(index * kWindowSize), .data_length = kWindowSize},
-      .memory = memory_,
-      .client_socket = std::move(client_socket)};
+  channels_.push_back({.channel = std::move(channel),
+                       .thread = std::thread([this, serving] { serving->Serve(*this); })});
+  return NewChannel{.place = {.data_offset = static_cast<int64_t>(index * kWindowSize),
+                              .data_length = kWindowSize},
+                    .memory = memory_,
+                    .client_socket = std::move(client_socket)};
 }
 
 void Connection::Handle(Call& call) {
   const Op* const op = FindOp(call.id, server_options_.personality);
   if (op == nullptr) return call.Fail(Errno(EOPNOTSUPP));
   if (op->writes && options_.readonly) return call.Fail(Errno(EROFS));
-  if (const ErrnoOr<void> result = op->handler(*this, call); !result.ok()) return call.Fail(result.error());
+  if (const ErrnoOr<void> result = op->handler(*this, call); !result.ok())
+    return call.Fail(result.error());
   if (!call.body.ok()) call.Fail(Errno(EIO));  // the reply would be longer than a client takes
 }
 

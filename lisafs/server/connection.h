@@ -1,10 +1,13 @@
-// Connection: one mount of one client. Its main socket, its channels, the table of what it can name.
+// Connection: one mount of one client. Its main socket, its channels, the table of what it can
+//             name.
 //
-// Owner:   Server. Threads: Serve runs in a thread of the Server's; each channel is served by a thread of the
-//          connection's own. Handle is called by all of them.
-// Locks:   channels_mu_ is a leaf, but for making a channel under it; mount_point_mu_ is one. FdTable has its own.
-// Life:    end of file on the main socket ends it: no new channels, the channels' requests in flight finish, then
-//          everything the client had is dropped. What happens on a channel ends only that channel.
+// Owner:   Server. Threads: Serve runs in a thread of the Server's; each channel is served by a
+//          thread of the connection's own. Handle is called by all of them.
+// Locks:   channels_mu_ is a leaf, but for making a channel under it; mount_point_mu_ is one.
+//          FdTable has its own.
+// Life:    end of file on the main socket ends it: no new channels, the channels' requests in
+//          flight finish, then everything the client had is dropped. What happens on a channel ends
+//          only that channel.
 // Source:  spec/lisafs.md s.2.4, s.4.1, s.7.
 
 #ifndef LISAFS_SERVER_CONNECTION_H_
@@ -30,8 +33,8 @@ namespace lisafs {
 
 class Connection final : public CallHandler {
  public:
-  Connection(gofer::fs::Filesystem& filesystem, const ServerOptions& server_options, ConnectionOptions options,
-             std::unique_ptr<MainSocket> socket);
+  Connection(gofer::fs::Filesystem& filesystem, const ServerOptions& server_options,
+             ConnectionOptions options, std::unique_ptr<MainSocket> socket);
   ~Connection() override;
 
   // Serves until the client hangs up or ShutDown.
@@ -54,7 +57,8 @@ class Connection final : public CallHandler {
   bool IsMountPoint(const ControlFd& file) const ABSL_LOCKS_EXCLUDED(mount_point_mu_);
   void SetMountPoint(gofer::RefPtr<ControlFd> file) ABSL_LOCKS_EXCLUDED(mount_point_mu_);
 
-  // A new channel, already served. ENOMEM when there are kMaxChannels, ENOSYS when the connection is closing.
+  // A new channel, already served. ENOMEM when there are kMaxChannels, ENOSYS when the connection
+  // is closing.
   struct NewChannel {
     ChannelResp place;
     gofer::BorrowedFd memory;  // the connection's

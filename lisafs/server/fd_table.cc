@@ -45,9 +45,13 @@ ErrnoOr<RefPtr<T>> FdTable::Find(FdId id, Kind kind) const {
   return RefPtr<T>(static_cast<T*>(slot.object));
 }
 
-ErrnoOr<RefPtr<ControlFd>> FdTable::Control(FdId id) const { return Find<ControlFd>(id, Kind::kControl); }
+ErrnoOr<RefPtr<ControlFd>> FdTable::Control(FdId id) const {
+  return Find<ControlFd>(id, Kind::kControl);
+}
 ErrnoOr<RefPtr<OpenFd>> FdTable::Open(FdId id) const { return Find<OpenFd>(id, Kind::kOpen); }
-ErrnoOr<RefPtr<BoundSocket>> FdTable::Bound(FdId id) const { return Find<BoundSocket>(id, Kind::kBound); }
+ErrnoOr<RefPtr<BoundSocket>> FdTable::Bound(FdId id) const {
+  return Find<BoundSocket>(id, Kind::kBound);
+}
 
 ErrnoOr<RefPtr<ControlFd>> FdTable::File(FdId id) const {
   absl::ReaderMutexLock lock(&mu_);

@@ -1,8 +1,9 @@
-// FdTable: what one client can name. A ControlFd is a Dentry, an OpenFd a Handle, and there are BoundSockets.
+// FdTable: what one client can name. A ControlFd is a Dentry, an OpenFd a Handle, and there are
+//          BoundSockets.
 //
-// Ids are counters from 1 and never used twice; they index pages of slots, so that a lookup hashes nothing but
-// a page number and a steady flow of opens and closes allocates nothing. A lookup gives a reference, so Close
-// in parallel is harmless.
+// Ids are counters from 1 and never used twice; they index pages of slots, so that a lookup hashes
+// nothing but a page number and a steady flow of opens and closes allocates nothing. A lookup gives
+// a reference, so Close in parallel is harmless.
 //
 // Owner:   a Connection. Threads: safe; mu_ is a leaf, and nothing is released under it.
 // Errors:  EBADF for an id that names nothing, EINVAL for one that names something of another kind.
@@ -84,7 +85,8 @@ class FdTable {
   uint64_t next_ ABSL_GUARDED_BY(mu_) = 1;
   size_t size_ ABSL_GUARDED_BY(mu_) = 0;
   absl::flat_hash_map<uint64_t, std::unique_ptr<Page>> pages_ ABSL_GUARDED_BY(mu_);
-  uint64_t newest_page_ ABSL_GUARDED_BY(mu_) = 0;  // where ids come from: kept though it may be empty
+  uint64_t newest_page_ ABSL_GUARDED_BY(mu_) =
+      0;  // where ids come from: kept though it may be empty
   // An empty page to use next, so that a page boundary costs no allocation.
   std::unique_ptr<Page> spare_ ABSL_GUARDED_BY(mu_);
 };

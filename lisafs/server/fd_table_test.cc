@@ -14,7 +14,8 @@ namespace {
 class FdTableTest : public ::testing::Test {
  protected:
   FdTableTest() {
-    auto created = gofer::fs::Filesystem::Create(tree_.OpenPath(), *gofer::sys::OpenProcSelfFd(), {});
+    auto created =
+        gofer::fs::Filesystem::Create(tree_.OpenPath(), *gofer::sys::OpenProcSelfFd(), {});
     CHECK(created.ok()) << created.status();
     filesystem_ = *std::move(created);
   }

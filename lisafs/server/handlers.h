@@ -1,8 +1,8 @@
 // The handlers of all messages, a file per family, and what they share.
 //
-// A handler decodes (EIO), checks names, looks ids up, checks types and whether nodes are deleted, in that order,
-// since a client sees it; then it calls the core. Whether the connection may write was checked before it.
-// It makes no system call and never sees a path.
+// A handler decodes (EIO), checks names, looks ids up, checks types and whether nodes are deleted,
+// in that order, since a client sees it; then it calls the core. Whether the connection may write
+// was checked before it. It makes no system call and never sees a path.
 //
 // Threads: safe; several run at once on one connection.
 // Source:  spec/lisafs.md s.4.3, s.5.
@@ -37,15 +37,16 @@ ErrnoOr<T> OrEio(absl::StatusOr<T> decoded) {
 // The wire's Statx of the host's attributes.
 Statx ToWire(const gofer::sys::Attr& attr);
 
-// A directory in which names may be made or removed, and the name: what most messages about names begin with.
-// In this order: EINVAL for the bytes of the name; EBADF, EINVAL for the id; ENOTDIR; EINVAL if the directory is
-// deleted; ENAMETOOLONG.
+// A directory in which names may be made or removed, and the name: what most messages about names
+// begin with. In this order: EINVAL for the bytes of the name; EBADF, EINVAL for the id; ENOTDIR;
+// EINVAL if the directory is deleted; ENAMETOOLONG.
 struct DirAndName {
   RefPtr<ControlFd> dir;
   Name name;
 };
 ErrnoOr<DirAndName> WritableName(const Connection& connection, FdId dir, absl::string_view name);
-// Whether clients may have a ControlFd on a file of this type: EPERM for block devices and what is unknown.
+// Whether clients may have a ControlFd on a file of this type: EPERM for block devices and what is
+// unknown.
 ErrnoOr<void> CheckType(uint32_t type);
 // A new ControlFd and its attributes.
 Inode NewInode(Connection& connection, gofer::fs::Entry entry);

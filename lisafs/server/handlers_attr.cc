@@ -8,9 +8,11 @@
 namespace lisafs {
 namespace {
 
-constexpr uint32_t kSettable = STATX_MODE | STATX_UID | STATX_GID | STATX_ATIME | STATX_MTIME | STATX_SIZE;
+constexpr uint32_t kSettable =
+    STATX_MODE | STATX_UID | STATX_GID | STATX_ATIME | STATX_MTIME | STATX_SIZE;
 
-// Collects what could not be set: a mask, and the errno of the last failure. That is no Error reply.
+// Collects what could not be set: a mask, and the errno of the last failure. That is no Error
+// reply.
 class Failures {
  public:
   void Note(uint32_t bits, const ErrnoOr<void>& result) {
@@ -40,11 +42,13 @@ ErrnoOr<void> OnFStat(Connection& connection, Call& call) {
 }
 
 ErrnoOr<void> OnSetStat(Connection& connection, Call& call) {
-  ASSIGN_OR_RETURN(const SetStatReq request, OrEio(DecodeFixed<SetStatReq>("SetStat", call.payload)));
+  ASSIGN_OR_RETURN(const SetStatReq request,
+                   OrEio(DecodeFixed<SetStatReq>("SetStat", call.payload)));
   ASSIGN_OR_RETURN(const RefPtr<ControlFd> file, connection.fds().Control(request.fd));
   if ((request.mask & ~kSettable) != 0) return Errno(EPERM);
 
-  // The order matters: a change of owner takes set-id bits away, and the client knows it comes last.
+  // The order matters: a change of owner takes set-id bits away, and the client knows it comes
+  // last.
   gofer::fs::Filesystem& filesystem = connection.filesystem();
   Failures failures;
   if ((request.mask & STATX_MODE) != 0) {

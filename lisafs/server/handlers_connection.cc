@@ -11,8 +11,8 @@
 namespace lisafs {
 namespace {
 
-// The mount point, walked to one component at a time from the served root like any other file, so that it is
-// the same Dentry for every connection and no symlink leads elsewhere.
+// The mount point, walked to one component at a time from the served root like any other file, so
+// that it is the same Dentry for every connection and no symlink leads elsewhere.
 ErrnoOr<gofer::fs::Entry> WalkToMountPoint(Connection& connection) {
   gofer::fs::Filesystem& filesystem = connection.filesystem();
   gofer::fs::Entry at = {.dentry = RefPtr<ControlFd>(&filesystem.root()), .attr = {}};
@@ -32,7 +32,8 @@ ErrnoOr<void> OnMount(Connection& connection, Call& call) {
   ASSIGN_OR_RETURN(gofer::fs::Entry root, WalkToMountPoint(connection));
   if (connection.server_options().donate_mount_fd) {
     // A description of its own, so that nothing the client does to it is seen here.
-    ASSIGN_OR_RETURN(const RefPtr<OpenFd> handle, connection.filesystem().Open(*root.dentry, O_RDONLY));
+    ASSIGN_OR_RETURN(const RefPtr<OpenFd> handle,
+                     connection.filesystem().Open(*root.dentry, O_RDONLY));
     call.donated.Give(handle->Donate());
   }
   connection.SetMountPoint(root.dentry);

@@ -24,8 +24,9 @@ ErrnoOr<void> OnPWrite(Connection& connection, Call& call) {
   if (request.num_bytes > call.bulk.size()) return Errno(EIO);
   ASSIGN_OR_RETURN(const RefPtr<OpenFd> file, connection.fds().Open(request.fd));
   if (!file->writable()) return Errno(EBADF);
-  ASSIGN_OR_RETURN(const size_t size, connection.filesystem().Write(
-                                          *file, call.bulk.first(request.num_bytes), request.offset));
+  ASSIGN_OR_RETURN(
+      const size_t size,
+      connection.filesystem().Write(*file, call.bulk.first(request.num_bytes), request.offset));
   call.body.Write(PWriteResp{size});
   return {};
 }
@@ -46,7 +47,8 @@ ErrnoOr<void> OnFSync(Connection& connection, Call& call) {
 }
 
 ErrnoOr<void> OnFAllocate(Connection& connection, Call& call) {
-  ASSIGN_OR_RETURN(const FAllocateReq request, OrEio(DecodeFixed<FAllocateReq>("FAllocate", call.payload)));
+  ASSIGN_OR_RETURN(const FAllocateReq request,
+                   OrEio(DecodeFixed<FAllocateReq>("FAllocate", call.payload)));
   ASSIGN_OR_RETURN(const RefPtr<OpenFd> file, connection.fds().Open(request.fd));
   if (!file->writable()) return Errno(EBADF);
   if (request.mode != 0) return Errno(EOPNOTSUPP);  // the only mode that a sentry sends

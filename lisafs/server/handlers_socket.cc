@@ -36,7 +36,8 @@ ErrnoOr<RefPtr<BoundSocket>> LiveSocket(const Connection& connection, FdId id) {
 }  // namespace
 
 ErrnoOr<void> OnConnect(Connection& connection, Call& call) {
-  ASSIGN_OR_RETURN(const ConnectReq request, OrEio(DecodeFixed<ConnectReq>("Connect", call.payload)));
+  ASSIGN_OR_RETURN(const ConnectReq request,
+                   OrEio(DecodeFixed<ConnectReq>("Connect", call.payload)));
   return ConnectAs(connection, call, request.fd, request.sock_type, nullptr);
 }
 
@@ -48,23 +49,26 @@ ErrnoOr<void> OnConnectWithCreds(Connection& connection, Call& call) {
 }
 
 ErrnoOr<void> OnBindAt(Connection& connection, Call& call) {
-  ASSIGN_OR_RETURN(const BindAtReq request, OrEio(DecodeNamed<BindAtReqFixed>("BindAt", call.payload)));
+  ASSIGN_OR_RETURN(const BindAtReq request,
+                   OrEio(DecodeNamed<BindAtReqFixed>("BindAt", call.payload)));
   const CreateCommon common = request.fixed.create_common;
   ASSIGN_OR_RETURN(const DirAndName at, WritableName(connection, common.dir_fd, request.name));
   // EPERM, and nothing else, makes a sentry bind inside itself.
   if (!MayBind(connection.server_options().host_uds)) return Errno(EPERM);
   const uint32_t type = request.fixed.sock_type;
   RETURN_IF_ERROR(CheckSocketType(type));
-  ASSIGN_OR_RETURN(gofer::fs::BoundEntry bound,
-                   connection.filesystem().Bind(*at.dir, at.name, static_cast<int>(type), common.mode,
-                                                {.uid = common.uid, .gid = common.gid}));
-  // The client watches its duplicate for connections; the table keeps the socket until the reply is out, and
-  // if the client closes the id at once, until then at least in `donated`.
+  ASSIGN_OR_RETURN(
+      gofer::fs::BoundEntry bound,
+      connection.filesystem().Bind(*at.dir, at.name, static_cast<int>(type), common.mode,
+                                   {.uid = common.uid, .gid = common.gid}));
+  // The client watches its duplicate for connections; the table keeps the socket until the reply is
+  // out, and if the client closes the id at once, until then at least in `donated`.
   ASSIGN_OR_RETURN(gofer::UniqueFd donated, gofer::sys::Duplicate(bound.socket));
   auto socket = gofer::MakeRef<BoundSocket>(bound.entry.dentry, std::move(bound.socket));
   call.donated.Give(std::move(donated));
   const Inode child = NewInode(connection, std::move(bound.entry));
-  call.body.Write(BindAtResp{.child = child, .bound_socket_fd = connection.fds().Add(std::move(socket))});
+  call.body.Write(
+      BindAtResp{.child = child, .bound_socket_fd = connection.fds().Add(std::move(socket))});
   return {};
 }
 

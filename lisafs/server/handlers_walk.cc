@@ -1,7 +1,8 @@
 // Walk and WalkStat: from a directory along names, without following symlinks.
 //
-// A walk holds one directory's lock at a time. If a rename was done meanwhile it may have seen a path that never
-// existed whole, so it is done again; renames without end do not stop it, they only cost it that promise.
+// A walk holds one directory's lock at a time. If a rename was done meanwhile it may have seen a
+// path that never existed whole, so it is done again; renames without end do not stop it, they only
+// cost it that promise.
 
 #include <sys/stat.h>
 
@@ -17,7 +18,8 @@ constexpr int kMaxTries = 4;
 
 // Runs `walk` until no rename was done during it. Each try starts its reply anew.
 template <typename F>
-ErrnoOr<void> Undisturbed(gofer::fs::Filesystem& filesystem, Call& call, size_t num_names, F&& walk) {
+ErrnoOr<void> Undisturbed(gofer::fs::Filesystem& filesystem, Call& call, size_t num_names,
+                          F&& walk) {
   for (int tries = 1;; ++tries) {
     const uint64_t renames = filesystem.rename_count();
     const ErrnoOr<void> result = walk();
@@ -30,8 +32,8 @@ ErrnoOr<void> Undisturbed(gofer::fs::Filesystem& filesystem, Call& call, size_t 
 using Walked = absl::InlinedVector<RefPtr<ControlFd>, 16>;
 
 // Writes the reply but for the ids, which exist only when the whole walk has succeeded.
-ErrnoOr<void> WalkAlong(Connection& connection, Call& call, RefPtr<ControlFd> at, const StringArray& path,
-                        Walked& walked) {
+ErrnoOr<void> WalkAlong(Connection& connection, Call& call, RefPtr<ControlFd> at,
+                        const StringArray& path, Walked& walked) {
   walked.clear();
   call.body.Write(WalkRespFixed{});
   WalkStatus status = WalkStatus::kSuccess;
@@ -52,7 +54,8 @@ ErrnoOr<void> WalkAlong(Connection& connection, Call& call, RefPtr<ControlFd> at
     at = std::move(entry->dentry);
     walked.push_back(at);
   }
-  call.body.Patch(0, WalkRespFixed{.status = status, .num_inodes = static_cast<uint16_t>(walked.size())});
+  call.body.Patch(
+      0, WalkRespFixed{.status = status, .num_inodes = static_cast<uint16_t>(walked.size())});
   return {};
 }
 
@@ -64,9 +67,9 @@ ErrnoOr<void> OnWalk(Connection& connection, Call& call) {
   if (!start->is_directory()) return Errno(ENOTDIR);
   if (request.path.size() > kMaxWalkNames) return Errno(EIO);
   Walked walked;
-  const ErrnoOr<void> result =
-      Undisturbed(connection.filesystem(), call, request.path.size(),
-                  [&] { return WalkAlong(connection, call, start, request.path, walked); });
+  const ErrnoOr<void> result = Undisturbed(connection.filesystem(), call, request.path.size(), [&] {
+    return WalkAlong(connection, call, start, request.path, walked);
+  });
   if (!result.ok()) {
     connection.fds().Skip(walked.size());
     return result.error();
@@ -80,7 +83,8 @@ ErrnoOr<void> OnWalk(Connection& connection, Call& call) {
 
 namespace {
 
-ErrnoOr<void> StatAlong(Connection& connection, Call& call, RefPtr<ControlFd> at, const StringArray& path) {
+ErrnoOr<void> StatAlong(Connection& connection, Call& call, RefPtr<ControlFd> at,
+                        const StringArray& path) {
   gofer::fs::Filesystem& filesystem = connection.filesystem();
   uint16_t count = 0;
   call.body.Write(count);  // patched below
@@ -128,7 +132,8 @@ ErrnoOr<void> OnWalkStat(Connection& connection, Call& call) {
   if (!start->is_directory() && !self_only) return Errno(ENOTDIR);
   bool first = true;
   for (const absl::string_view component : request.path) {
-    if (!std::exchange(first, false) || !component.empty()) RETURN_IF_ERROR(Name::CheckBytes(component));
+    if (!std::exchange(first, false) || !component.empty())
+      RETURN_IF_ERROR(Name::CheckBytes(component));
   }
   if (request.path.size() > kMaxWalkStatNames) return Errno(EIO);
   return Undisturbed(connection.filesystem(), call, request.path.size(),

@@ -15,8 +15,8 @@ using Ops = std::array<Op, kNumMessageIds>;
 
 constexpr size_t Index(MessageId id) { return static_cast<size_t>(id); }
 
-// Flush is not here: it is never announced, and would cost a client a round trip at every close for nothing.
-// OpenAt is no writer: whether it writes is in its flags.
+// Flush is not here: it is never announced, and would cost a client a round trip at every close for
+// nothing. OpenAt is no writer: whether it writes is in its flags.
 constexpr Ops NewestOps() {
   Ops ops{};
   ops[Index(kMount)] = {OnMount};
@@ -56,8 +56,8 @@ constexpr Ops NewestOps() {
 
 ErrnoOr<void> OnUnsupported(Connection&, Call&) { return Errno(EOPNOTSUPP); }
 
-// What an older server does not have: extended attributes that applications would suddenly see, and messages
-// that did not exist. It refuses them after the read-only check, as it does what it has.
+// What an older server does not have: extended attributes that applications would suddenly see, and
+// messages that did not exist. It refuses them after the read-only check, as it does what it has.
 constexpr Ops Without(Ops ops, std::initializer_list<MessageId> missing) {
   for (const MessageId id : missing) ops[Index(id)].handler = OnUnsupported;
   return ops;
@@ -70,17 +70,44 @@ constexpr Ops kV22 = Without(kV24, {kFGetXattr});
 constexpr bool IsNewest(MessageId id) { return id == kConnectWithCreds || id == kRenameAt2; }
 
 constexpr MessageId kAnnounced22[] = {
-    kMount,     kChannel,  kFStat,     kSetStat,   kWalk,       kWalkStat,   kOpenAt,
-    kOpenCreateAt, kClose, kFSync,     kPWrite,    kPRead,      kMkdirAt,    kMknodAt,
-    kSymlinkAt, kLinkAt,   kFStatFS,   kFAllocate, kReadLinkAt, kConnect,    kUnlinkAt,
-    kRenameAt,  kGetdents64, kFGetXattr, kFSetXattr, kBindAt,   kListen,     kAccept,
+    kMount,        kChannel,    kFStat,     kSetStat,   kWalk,       kWalkStat, kOpenAt,
+    kOpenCreateAt, kClose,      kFSync,     kPWrite,    kPRead,      kMkdirAt,  kMknodAt,
+    kSymlinkAt,    kLinkAt,     kFStatFS,   kFAllocate, kReadLinkAt, kConnect,  kUnlinkAt,
+    kRenameAt,     kGetdents64, kFGetXattr, kFSetXattr, kBindAt,     kListen,   kAccept,
 };
 constexpr MessageId kAnnounced26[] = {
-    kMount,     kChannel,  kFStat,     kSetStat,   kWalk,       kWalkStat,   kOpenAt,
-    kOpenCreateAt, kClose, kFSync,     kPWrite,    kPRead,      kMkdirAt,    kMknodAt,
-    kSymlinkAt, kLinkAt,   kFStatFS,   kFAllocate, kReadLinkAt, kConnect,    kUnlinkAt,
-    kRenameAt,  kGetdents64, kFGetXattr, kFSetXattr, kFListXattr, kFRemoveXattr, kBindAt,
-    kListen,    kAccept,   kConnectWithCreds, kRenameAt2,
+    kMount,
+    kChannel,
+    kFStat,
+    kSetStat,
+    kWalk,
+    kWalkStat,
+    kOpenAt,
+    kOpenCreateAt,
+    kClose,
+    kFSync,
+    kPWrite,
+    kPRead,
+    kMkdirAt,
+    kMknodAt,
+    kSymlinkAt,
+    kLinkAt,
+    kFStatFS,
+    kFAllocate,
+    kReadLinkAt,
+    kConnect,
+    kUnlinkAt,
+    kRenameAt,
+    kGetdents64,
+    kFGetXattr,
+    kFSetXattr,
+    kFListXattr,
+    kFRemoveXattr,
+    kBindAt,
+    kListen,
+    kAccept,
+    kConnectWithCreds,
+    kRenameAt2,
 };
 static_assert(std::size(kAnnounced22) == 28 && std::size(kAnnounced26) == 32);
 

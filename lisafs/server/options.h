@@ -1,5 +1,5 @@
-// What a LISAFS server and each of its connections is configured with. Values; the personality decides what must
-// differ between gVisor releases, which the wire does not tell.
+// What a LISAFS server and each of its connections is configured with. Values; the personality
+// decides what must differ between gVisor releases, which the wire does not tell.
 // Source: spec/lisafs.md s.1; spec/runsc-gofer-launch.md s.2, s.4.
 
 #ifndef LISAFS_SERVER_OPTIONS_H_
@@ -14,8 +14,12 @@ enum class Personality { kV22, kV24, kV26 };
 
 // Which of the host's unix sockets a client may reach: connect to, bind, or both.
 enum class HostUds { kNone, kOpen, kCreate, kAll };
-inline bool MayConnect(HostUds policy) { return policy == HostUds::kOpen || policy == HostUds::kAll; }
-inline bool MayBind(HostUds policy) { return policy == HostUds::kCreate || policy == HostUds::kAll; }
+inline bool MayConnect(HostUds policy) {
+  return policy == HostUds::kOpen || policy == HostUds::kAll;
+}
+inline bool MayBind(HostUds policy) {
+  return policy == HostUds::kCreate || policy == HostUds::kAll;
+}
 
 struct ServerOptions {
   Personality personality = Personality::kV26;

@@ -13,14 +13,14 @@ namespace lisafs {
 
 absl::Status Server::AddConnection(gofer::UniqueFd socket, ConnectionOptions options) {
   if (!absl::StartsWith(options.mount_path, "/")) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("mount path \"", options.mount_path, "\" is not absolute; begin it with \"/\""));
+    return absl::InvalidArgumentError(absl::StrCat("mount path \"", options.mount_path,
+                                                   "\" is not absolute; begin it with \"/\""));
   }
   const int number = socket.get();
   if (const auto checked = gofer::sys::CheckConnectedStream(socket); !checked.ok()) {
-    return absl::InvalidArgumentError(absl::StrCat("descriptor ", number,
-                                                   " is no connected unix stream socket: ",
-                                                   checked.error().ToString()));
+    return absl::InvalidArgumentError(
+        absl::StrCat("descriptor ", number,
+                     " is no connected unix stream socket: ", checked.error().ToString()));
   }
   auto main_socket = MainSocket::Create(std::move(socket));
   if (!main_socket.ok()) {
@@ -28,12 +28,12 @@ absl::Status Server::AddConnection(gofer::UniqueFd socket, ConnectionOptions opt
   }
   Reap();
   auto served = std::make_unique<Served>();
-  served->connection =
-      std::make_unique<Connection>(filesystem_, options_, std::move(options), *std::move(main_socket));
+  served->connection = std::make_unique<Connection>(filesystem_, options_, std::move(options),
+                                                    *std::move(main_socket));
   absl::MutexLock lock(&mu_);
   if (live_ >= kMaxConnections) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("descriptor ", number, ": ", live_, " connections are open, limit ", kMaxConnections));
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "descriptor ", number, ": ", live_, " connections are open, limit ", kMaxConnections));
   }
   ++live_;
   served->thread = std::thread([this, raw = served.get()] { Run(raw); });

@@ -1,13 +1,13 @@
 // Server: the LISAFS front end. All connections of one container, on one Filesystem.
 //
 //   lisafs::Server server(filesystem, options);
-//   RETURN_IF_ERROR(server.AddConnection(std::move(socket), {.mount_path = "/data", .readonly = true}));
-//   server.Wait();
+//   RETURN_IF_ERROR(server.AddConnection(std::move(socket), {.mount_path = "/data", .readonly =
+//   true})); server.Wait();
 //
-// Owner:   gofer::server; the Filesystem outlives it. Threads: safe. A connection is served by a thread of its own
-//          and one per channel; there are no others.
-// Errors:  AddConnection: kInvalidArgument for a descriptor that is no connected unix stream socket or a path that
-//          is not absolute, kResourceExhausted past kMaxConnections.
+// Owner:   gofer::server; the Filesystem outlives it. Threads: safe. A connection is served by a
+//          thread of its own and one per channel; there are no others.
+// Errors:  AddConnection: kInvalidArgument for a descriptor that is no connected unix stream socket
+//          or a path that is not absolute, kResourceExhausted past kMaxConnections.
 // Source:  spec/lisafs.md s.6, s.7.
 
 #ifndef LISAFS_SERVER_SERVER_H_
@@ -40,7 +40,8 @@ class Server {
   ~Server() { Stop(); }
 
   // Starts to serve a connected socket.
-  absl::Status AddConnection(gofer::UniqueFd socket, ConnectionOptions options) ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status AddConnection(gofer::UniqueFd socket, ConnectionOptions options)
+      ABSL_LOCKS_EXCLUDED(mu_);
 
   size_t num_connections() const ABSL_LOCKS_EXCLUDED(mu_);
   // Returns when no connection is left.

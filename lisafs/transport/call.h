@@ -1,11 +1,12 @@
-// Call: one request on its way through the server, and its reply being written. CallHandler: who answers it.
+// Call: one request on its way through the server, and its reply being written. CallHandler: who
+//       answers it.
 //
 // The transports make a Call, the server's Connection handles it, the transport sends what it left.
 //
-// Memory:  `payload` is a private copy, made once. `bulk` is what follows it for PWrite, and may lie in memory
-//          that the client can write: it goes to a system call and is never looked at. `body` writes straight
-//          into the packet window or the socket buffer, after the request was copied out; nothing written is
-//          read back.
+// Memory:  `payload` is a private copy, made once. `bulk` is what follows it for PWrite, and may
+//          lie in memory that the client can write: it goes to a system call and is never looked
+//          at. `body` writes straight into the packet window or the socket buffer, after the
+//          request was copied out; nothing written is read back.
 // Threads: a Call belongs to the thread that serves its channel or socket.
 // Source:  spec/lisafs.md s.2 to s.4.
 
@@ -77,13 +78,16 @@ class Call {
 class CallHandler {
  public:
   virtual ~CallHandler() = default;
-  // Answers the call in place, whatever it is. Called by several threads at once, for different calls.
+  // Answers the call in place, whatever it is. Called by several threads at once, for different
+  // calls.
   virtual void Handle(Call& call) = 0;
 };
 
-// How much of a request's payload must be copied out of shared memory: all of it, but for PWrite's data.
+// How much of a request's payload must be copied out of shared memory: all of it, but for PWrite's
+// data.
 inline size_t PrivateSize(MessageId id, size_t payload_size) {
-  if (id == MessageId::kPWrite && payload_size > sizeof(PWriteReqFixed)) return sizeof(PWriteReqFixed);
+  if (id == MessageId::kPWrite && payload_size > sizeof(PWriteReqFixed))
+    return sizeof(PWriteReqFixed);
   return payload_size;
 }
 

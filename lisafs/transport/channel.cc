@@ -34,9 +34,11 @@ ErrnoOr<std::unique_ptr<Channel>> Channel::Create(gofer::BorrowedFd memory, size
                                                   UniqueFd& client_socket) {
   ASSIGN_OR_RETURN(gofer::sys::MemoryMap map,
                    gofer::sys::MemoryMap::Shared(memory, index * kWindowSize, kWindowSize));
-  ASSIGN_OR_RETURN(gofer::sys::MemoryMap request, gofer::sys::MemoryMap::Anonymous(kMaxMessageSize));
+  ASSIGN_OR_RETURN(gofer::sys::MemoryMap request,
+                   gofer::sys::MemoryMap::Anonymous(kMaxMessageSize));
   ASSIGN_OR_RETURN(auto sockets, gofer::sys::SeqpacketPair());
-  // Nothing is ever received here. Refusing it keeps a client from parking descriptors in the queue.
+  // Nothing is ever received here. Refusing it keeps a client from parking descriptors in the
+  // queue.
   gofer::sys::Shutdown(sockets.first, SHUT_RD);
   client_socket = std::move(sockets.second);
   return std::unique_ptr<Channel>(
@@ -94,8 +96,9 @@ bool Channel::ServeOne(CallHandler& handler) {
   const std::span<std::byte> payload = request_.bytes().first(private_size);
   if (!window_.datagram().CopyOut(sizeof(header), payload)) return false;
   const std::span<const std::byte> bulk =
-      too_long ? std::span<const std::byte>()
-               : window_.datagram().bulk(sizeof(header) + private_size, payload_size - private_size);
+      too_long
+          ? std::span<const std::byte>()
+          : window_.datagram().bulk(sizeof(header) + private_size, payload_size - private_size);
 
   Call call(header.message, payload, bulk,
             window_.writable().subspan(sizeof(header), kMaxMessageSize));
@@ -105,8 +108,8 @@ bool Channel::ServeOne(CallHandler& handler) {
     handler.Handle(call);
   }
 
-  // Descriptors first, each in a message of its own. One that cannot be sent (the client leaves its queue full)
-  // ends the list: the client is told how many there are.
+  // Descriptors first, each in a message of its own. One that cannot be sent (the client leaves its
+  // queue full) ends the list: the client is told how many there are.
   ChannelHeader reply = {.message = call.reply_id(), .num_fds = 0, .pad = 0};
   for (const gofer::BorrowedFd fd : call.donated.fds()) {
     if (!gofer::sys::SendFd(fd_socket_, fd).ok()) break;

@@ -1,10 +1,12 @@
-// Channel: one window, its descriptor socket, and the loop that serves them. It carries one request at a time;
+// Channel: one window, its descriptor socket, and the loop that serves them. It carries one request
+//          at a time;
 // a client has several for requests in parallel.
 //
-// Owner:   a Connection, which also runs Serve in a thread of its own. Threads: ShutDown is safe from any.
-// Errors:  a datagram shorter than its header or longer than the window, a bad handshake or an illegal state
-//          ends the channel, so that the client does not wait for ever; the connection goes on. A payload over
-//          the maximum is EIO.
+// Owner:   a Connection, which also runs Serve in a thread of its own. Threads: ShutDown is safe
+//          from any.
+// Errors:  a datagram shorter than its header or longer than the window, a bad handshake or an
+//          illegal state ends the channel, so that the client does not wait for ever; the
+//          connection goes on. A payload over the maximum is EIO.
 // Source:  spec/lisafs.md s.2.5 to s.2.8.
 
 #ifndef LISAFS_TRANSPORT_CHANNEL_H_
@@ -24,7 +26,8 @@ namespace lisafs {
 
 class Channel {
  public:
-  // Makes a channel whose window is `index` windows into `memory`. `client_socket` is for the client.
+  // Makes a channel whose window is `index` windows into `memory`. `client_socket` is for the
+  // client.
   static gofer::ErrnoOr<std::unique_ptr<Channel>> Create(gofer::BorrowedFd memory, size_t index,
                                                          gofer::UniqueFd& client_socket);
 

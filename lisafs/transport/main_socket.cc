@@ -25,7 +25,8 @@ gofer::ErrnoOr<std::unique_ptr<MainSocket>> MainSocket::Create(gofer::UniqueFd s
       new MainSocket(std::move(socket), std::move(request), std::move(reply)));
 }
 
-MainSocket::MainSocket(gofer::UniqueFd socket, gofer::sys::MemoryMap request, gofer::sys::MemoryMap reply)
+MainSocket::MainSocket(gofer::UniqueFd socket, gofer::sys::MemoryMap request,
+                       gofer::sys::MemoryMap reply)
     : socket_(std::move(socket)), request_(std::move(request)), reply_(std::move(reply)) {}
 
 void MainSocket::Serve(CallHandler& handler) {
@@ -39,8 +40,10 @@ void MainSocket::ShutDown() { gofer::sys::Shutdown(socket_, SHUT_RDWR); }
 
 bool MainSocket::Fill(size_t size) {
   while (received_ < size) {
-    // All that is there, not only what is missing: a small request comes with its header in one call.
-    const gofer::ErrnoOr<size_t> got = gofer::sys::Receive(socket_, request_.bytes().subspan(received_));
+    // All that is there, not only what is missing: a small request comes with its header in one
+    // call.
+    const gofer::ErrnoOr<size_t> got =
+        gofer::sys::Receive(socket_, request_.bytes().subspan(received_));
     if (!got.ok() || *got == 0) return false;
     received_ += *got;
   }
@@ -59,7 +62,8 @@ bool MainSocket::Skip(size_t size) {
 void MainSocket::Consume(size_t size) {
   received_ -= size;
   // A client that waits for its replies, as they all do, leaves nothing behind here.
-  if (received_ > 0) std::memmove(request_.bytes().data(), request_.bytes().data() + size, received_);
+  if (received_ > 0)
+    std::memmove(request_.bytes().data(), request_.bytes().data() + size, received_);
 }
 
 bool MainSocket::ServeOne(CallHandler& handler) {
@@ -86,7 +90,8 @@ bool MainSocket::ServeOne(CallHandler& handler) {
   const SocketHeader reply = {
       .payload_len = static_cast<uint32_t>(call.body.size()), .message = call.reply_id(), .pad = 0};
   std::memcpy(reply_.bytes().data(), &reply, sizeof(reply));
-  struct iovec part = {.iov_base = reply_.bytes().data(), .iov_len = sizeof(reply) + call.body.size()};
+  struct iovec part = {.iov_base = reply_.bytes().data(),
+                       .iov_len = sizeof(reply) + call.body.size()};
   // Descriptors must ride on the header's first byte: the client makes room for them nowhere else.
   return gofer::sys::SendAll(socket_, std::span(&part, 1), call.donated.fds()).ok();
 }

@@ -1,9 +1,9 @@
 // MainSocket: the framed stream socket of a connection, and the loop that serves it.
 //
 // Owner:   a Connection. Threads: one runs Serve; ShutDown is safe from any.
-// Errors:  end of file or a socket error ends the loop, wherever it happens. A payload over the maximum is read
-//          and thrown away, and answered with EIO, so that the stream stays in step; nothing is allocated by
-//          an announced size.
+// Errors:  end of file or a socket error ends the loop, wherever it happens. A payload over the
+//          maximum is read and thrown away, and answered with EIO, so that the stream stays in
+//          step; nothing is allocated by an announced size.
 // Source:  spec/lisafs.md s.2.2, s.2.3, s.7.3.
 
 #ifndef LISAFS_TRANSPORT_MAIN_SOCKET_H_

@@ -19,7 +19,8 @@ PacketWindow::PacketWindow(std::span<std::byte> memory)
     : header_(memory.data()), datagram_(memory.subspan(sizeof(PacketHeader))) {}
 
 std::atomic<uint32_t>& PacketWindow::state() const {
-  return *reinterpret_cast<std::atomic<uint32_t>*>(header_ + offsetof(PacketHeader, connection_state));
+  return *reinterpret_cast<std::atomic<uint32_t>*>(header_ +
+                                                   offsetof(PacketHeader, connection_state));
 }
 
 std::atomic<uint32_t>& PacketWindow::data_len() const {
@@ -55,7 +56,8 @@ bool PacketWindow::HandOver(uint32_t size) {
 
 void PacketWindow::ShutDown() {
   ended_.store(true, std::memory_order_release);
-  // Whoever sleeps does so on the other's turn; a value that the client has made up changes nothing.
+  // Whoever sleeps does so on the other's turn; a value that the client has made up changes
+  // nothing.
   state().exchange(kShutDown, std::memory_order_acq_rel);
   gofer::sys::FutexWake(state(), INT_MAX);
 }

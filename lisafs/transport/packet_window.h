@@ -1,11 +1,14 @@
-// PacketWindow: the server's side of one window of memory shared with a client, through which requests and
+// PacketWindow: the server's side of one window of memory shared with a client, through which
+//               requests and
 // replies are handed back and forth by a state word.
 //
-// Everything in it can be changed by the client at any moment. The state and the length are read once each into
-// locals; a datagram is copied out before it is judged.
+// Everything in it can be changed by the client at any moment. The state and the length are read
+// once each into locals; a datagram is copied out before it is judged.
 //
-// Owner:   a Channel; the memory is the Channel's mapping. Threads: one serves it; ShutDown is safe from any.
-// Errors:  a state that is none of the three, or a hand-over out of turn, breaks the window: its channel ends.
+// Owner:   a Channel; the memory is the Channel's mapping. Threads: one serves it; ShutDown is safe
+//          from any.
+// Errors:  a state that is none of the three, or a hand-over out of turn, breaks the window: its
+//          channel ends.
 // Source:  spec/lisafs.md s.2.5 to s.2.8; gVisor pkg/flipcall.
 
 #ifndef LISAFS_TRANSPORT_PACKET_WINDOW_H_
@@ -33,10 +36,12 @@ class PacketWindow {
   Turn Wait(SpinPolicy& spin);
   // How many bytes the client says it wrote. To be called once per turn.
   uint32_t ReadDataLen() const { return data_len().load(std::memory_order_relaxed); }
-  // Passes the turn to the client with a datagram of `size` bytes; false if the window has ended or is broken.
+  // Passes the turn to the client with a datagram of `size` bytes; false if the window has ended or
+  // is broken.
   bool HandOver(uint32_t size);
-  // Ends the window for both sides and wakes whoever sleeps on it. A hostile client that writes the state back at
-  // the right moment can put our waiter to sleep again: to be repeated until it is out.
+  // Ends the window for both sides and wakes whoever sleeps on it. A hostile client that writes the
+  // state back at the right moment can put our waiter to sleep again: to be repeated until it is
+  // out.
   void ShutDown();
 
   // Where datagrams stand, headers included: to copy out of, and to write replies into.

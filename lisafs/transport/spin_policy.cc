@@ -51,7 +51,8 @@ std::atomic<int64_t> g_last_change{0};
 bool SpinPolicy::MayPoll(int64_t now) const {
   const int processors = Processors();
   if (processors < 2) return false;
-  if (processors <= kSmallMachine && now - g_last_change.load(std::memory_order_relaxed) < kBusy) return false;
+  if (processors <= kSmallMachine && now - g_last_change.load(std::memory_order_relaxed) < kBusy)
+    return false;
   return g_polling.load(std::memory_order_relaxed) < std::max(1, processors / 2);
 }
 
@@ -78,8 +79,8 @@ bool SpinPolicy::Poll(const std::atomic<uint32_t>& word, uint32_t expected) {
   bool changed = false;
   bool interrupted = false;
   int64_t looks = 0;
-  // The clock is read once in so many looks, and not at all between seeing the change and serving it: that is
-  // where every nanosecond is the peer's.
+  // The clock is read once in so many looks, and not at all between seeing the change and serving
+  // it: that is where every nanosecond is the peer's.
   while (!changed && !interrupted && now < deadline) {
     for (int i = 0; i < kLooksPerClock && !changed; ++i, ++looks) {
       Relax();
@@ -95,8 +96,8 @@ bool SpinPolicy::Poll(const std::atomic<uint32_t>& word, uint32_t expected) {
     Learn(looks * kLook);
     next_pause_ = 1;
   } else {
-    // In vain. The peer may be waiting for this very processor, or others want it: each time it happens again,
-    // twice as many requests pass before the next try.
+    // In vain. The peer may be waiting for this very processor, or others want it: each time it
+    // happens again, twice as many requests pass before the next try.
     pause_ = next_pause_;
     next_pause_ = std::min(2 * next_pause_, kMaxPause);
   }

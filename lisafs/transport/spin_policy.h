@@ -1,13 +1,15 @@
-// SpinPolicy: whether, and for how long, a thread that waits for its peer's next request polls before it sleeps.
+// SpinPolicy: whether, and for how long, a thread that waits for its peer's next request polls
+//             before it sleeps.
 //
-// Being awake when the request arrives saves a wake-up across processors, most of a round trip. Polling in vain
-// burns what the peer could use. So each channel learns how soon its peer comes back and polls for no longer
-// than that, never for longer than a wake-up costs; and not at all where the machine has one processor, where as
-// many threads poll already as it can spare, where on a small machine another channel is busy too, or where the
-// poller was itself interrupted (then others want the processor).
+// Being awake when the request arrives saves a wake-up across processors, most of a round trip.
+// Polling in vain burns what the peer could use. So each channel learns how soon its peer comes
+// back and polls for no longer than that, never for longer than a wake-up costs; and not at all
+// where the machine has one processor, where as many threads poll already as it can spare, where on
+// a small machine another channel is busy too, or where the poller was itself interrupted (then
+// others want the processor).
 //
-// Owner:   one per channel. Threads: used by the thread that serves the channel; what is shared between channels
-//          is process-wide and atomic.
+// Owner:   one per channel. Threads: used by the thread that serves the channel; what is shared
+//          between channels is process-wide and atomic.
 // Units:   nanoseconds of the monotonic clock.
 
 #ifndef LISAFS_TRANSPORT_SPIN_POLICY_H_
@@ -20,7 +22,8 @@ namespace lisafs {
 
 class SpinPolicy {
  public:
-  // Polls `word` while it holds `expected`. True if it changed; false if the caller had better sleep.
+  // Polls `word` while it holds `expected`. True if it changed; false if the caller had better
+  // sleep.
   bool Poll(const std::atomic<uint32_t>& word, uint32_t expected);
   // The caller slept and its turn has come.
   void Slept();
