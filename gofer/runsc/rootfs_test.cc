@@ -60,7 +60,7 @@ class RootfsTest : public ::testing::Test {
   }
 
   oci::Spec Spec(const std::string& mounts, const std::string& root = R"("path":"rootfs")",
-                 const std::string& more = R"("process":{"cwd":"/work/here"})") {
+                 const std::string& more = R"("process":{"cwd":"/some/where"})") {
     const auto spec =
         ParseSpec(absl::StrCat("{\"root\":{", root, "},\"mounts\":[", mounts, "],", more, "}"),
                   bundle_.path());
@@ -111,7 +111,7 @@ TEST_F(RootfsTest, TheContainersTreeIsAllThatThereIs) {
     EXPECT_EQ(ReadAll("/etc/name"), "container");
     EXPECT_EQ(ReadAll("/mnt/data/file"), "data");
     EXPECT_EQ(ReadAll("/etc/single"), "one file");
-    EXPECT_TRUE(IsDirectory("/work/here")) << "the working directory is made";
+    EXPECT_TRUE(IsDirectory("/some/where")) << "the working directory is made";
     EXPECT_NE(access("/proc", F_OK), 0);
     EXPECT_NE(access(host_.path().c_str(), F_OK), 0);
     EXPECT_NE(access("/../usr", F_OK), 0);
