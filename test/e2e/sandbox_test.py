@@ -175,10 +175,13 @@ class HostPeers:
                 return
 
     def _pipe(self):
-        while not self.stopping.is_set():
+        while True:
+            last_look = self.stopping.is_set()  # before the read: what was written is in the FIFO by now
             try:
                 got = os.read(self.fifos["to-host"], 100)
             except BlockingIOError:
+                if last_look:
+                    return
                 time.sleep(0.02)
                 continue
             self.lines.append("FIFO brought: " + got.decode().strip())
