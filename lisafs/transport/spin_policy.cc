@@ -10,7 +10,9 @@ namespace {
 
 // About what waking a thread on another processor costs; polling for longer cannot pay.
 constexpr int64_t kMaxPoll = 20'000;
-constexpr int64_t kMinPoll = 2'000;
+// And what a client that was asleep when it was answered needs to come back, however quick it is
+// otherwise: a poll that ends before that has all of the cost and none of the gain.
+constexpr int64_t kMinPoll = 12'000;
 // Two looks at the clock further apart than this: the thread was not running in between.
 constexpr int64_t kInterrupted = 12'000;
 // Looks at the word between two looks at the clock, and about what one takes.
@@ -18,7 +20,7 @@ constexpr int kLooksPerClock = 32;
 constexpr int64_t kLook = 50;
 // Another channel that was served so recently counts as busy.
 constexpr int64_t kBusy = 200'000;
-constexpr uint32_t kMaxPause = 1024;
+constexpr uint32_t kMaxPause = 128;
 // Processors up to which only one busy channel may poll.
 constexpr int kSmallMachine = 3;
 

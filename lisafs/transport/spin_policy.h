@@ -3,10 +3,11 @@
 //
 // Being awake when the request arrives saves a wake-up across processors, most of a round trip.
 // Polling in vain burns what the peer could use. So each channel learns how soon its peer comes
-// back and polls for no longer than that, never for longer than a wake-up costs; and not at all
-// where the machine has one processor, where as many threads poll already as it can spare, where on
-// a small machine another channel is busy too, or where the poller was itself interrupted (then
-// others want the processor).
+// back, and polls if that is soon enough, never for longer than a wake-up costs; and not at all
+// where the machine has one processor, where as many threads poll already as it can spare, or where
+// on a small machine another channel is busy too. After a poll in vain (the peer may be waiting for
+// this very processor, or others want it) some requests pass before the next, twice as many each
+// time.
 //
 // Owner:   one per channel. Threads: used by the thread that serves the channel; what is shared
 //          between channels is process-wide and atomic.
