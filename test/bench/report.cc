@@ -118,8 +118,7 @@ std::string Rate(double ops_per_s) {
   return ops_per_s >= 1e4 ? absl::StrFormat("%.0fk", ops_per_s / 1e3) : absl::StrFormat("%.0f", ops_per_s);
 }
 std::string Micros(double ns) {
-  return ns >= 1e5 ? absl::StrFormat("%.0f", ns / 1e3)
-                   : absl::StrFormat(ns >= 1e4 ? "%.1f" : "%.2f", ns / 1e3);
+  return absl::StrFormat("%.*f", ns >= 1e5 ? 0 : ns >= 1e4 ? 1 : 2, ns / 1e3);
 }
 
 std::string TableRow(const Cell& cell) {
