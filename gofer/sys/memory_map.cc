@@ -34,11 +34,6 @@ MemoryMap::~MemoryMap() {
   if (!memory_.empty()) munmap(memory_.data(), memory_.size());
 }
 
-void MemoryMap::Discard(size_t offset) const {
-  if (offset < memory_.size())
-    madvise(memory_.data() + offset, memory_.size() - offset, MADV_DONTNEED);
-}
-
 ErrnoOr<UniqueFd> CreateSealedMemory(const char* name, uint64_t size) {
   UniqueFd file(static_cast<int>(internal::Call(
       "memfd_create", [&] { return memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING); })));

@@ -34,9 +34,6 @@ class MemoryMap {
   ~MemoryMap();
 
   std::span<std::byte> bytes() const { return memory_; }
-  // Gives the pages from `offset` on back to the kernel; they read as zero afterwards. Anonymous
-  // maps only.
-  void Discard(size_t offset) const;
 
  private:
   explicit MemoryMap(std::span<std::byte> memory) : memory_(memory) {}
