@@ -62,6 +62,18 @@ class ByteReader {
     return from == nullptr ? std::span<const std::byte>() : std::span(from, size);
   }
 
+  // The bytes up to the next NUL, which is taken too. Without one it is a failure.
+  absl::string_view ReadTerminated() {
+    const void* const nul = bytes_.empty() ? nullptr : std::memchr(bytes_.data(), 0, bytes_.size());
+    if (nul == nullptr) {
+      Take(bytes_.size() + 1);
+      return {};
+    }
+    const absl::string_view with_nul =
+        ReadBytes(static_cast<size_t>(static_cast<const std::byte*>(nul) - bytes_.data()) + 1);
+    return with_nul.substr(0, with_nul.size() - 1);
+  }
+
   bool ok() const { return !failed_; }
   size_t remaining() const { return bytes_.size(); }
   // Declares what was read so far to be wrong, for a check that sizes do not express.

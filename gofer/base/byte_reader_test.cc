@@ -76,6 +76,18 @@ TEST(ByteReader, FailIsForCountsThatCannotBeTrue) {
   EXPECT_FALSE(std::move(reader).FinishPrefix(0).ok());
 }
 
+TEST(ByteReader, TakesTerminatedStrings) {
+  const auto bytes = Bytes({'a', 'b', 0, 0, 'c'});
+  ByteReader reader("test", bytes);
+  EXPECT_EQ(reader.ReadTerminated(), "ab");
+  EXPECT_EQ(reader.ReadTerminated(), "");
+  EXPECT_TRUE(reader.ok());
+  EXPECT_EQ(reader.ReadTerminated(), "") << "no NUL behind it";
+  EXPECT_FALSE(reader.ok());
+  EXPECT_EQ(std::move(reader).FinishPrefix(0).status().message(),
+            "test: message of 5 bytes is 1 bytes too short");
+}
+
 TEST(ByteWriter, PacksAndCounts) {
   std::array<std::byte, 8> buffer = {};
   ByteWriter writer(buffer);

@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "glog/logging.h"
 #include "gofer/fs/filesystem.h"
+#include "gofer/fs/posix_locks.h"
 #include "gtest/gtest.h"
 #include "test/support/temp_tree.h"
 
@@ -37,7 +38,8 @@ Name N(const std::string& text) {
 bool IsExpected(Errno error) {
   // What a file system says when others are busy in it, and our own ESTALE for a given-up
   // descriptor whose name has been moved.
-  for (const int expected : {ENOENT, EEXIST, ESTALE, ENOTDIR, ENOTEMPTY, EISDIR, EINVAL}) {
+  for (const int expected :
+       {ENOENT, EEXIST, ESTALE, ENOTDIR, ENOTEMPTY, EISDIR, EINVAL, EAGAIN, EBADF}) {
     if (error == expected) return true;
   }
   return false;
@@ -45,7 +47,8 @@ bool IsExpected(Errno error) {
 
 class Worker {
  public:
-  Worker(Filesystem& fs, unsigned seed) : fs_(fs), random_(seed) {}
+  Worker(Filesystem& fs, PosixLocks& locks, unsigned seed)
+      : fs_(fs), locks_(locks), random_(seed) {}
 
   void Run() {
     for (int i = 0; i < kRounds; ++i) {
@@ -77,7 +80,7 @@ class Worker {
     if (!dir.ok()) return dir.error();
     if (!other.ok()) return other.error();
     Dentry& d = **dir;
-    switch (Pick(12)) {
+    switch (Pick(20)) {
       case 0:
         return Only(fs_.CreateFile(d, AnyName(), 0600, {}, O_RDWR));
       case 1:
@@ -110,6 +113,54 @@ class Worker {
       case 7:
         fs_.dentries().Purge();
         return {};
+      case 8:
+        return Only(
+            fs_.CreateFile(d, AnyName(), O_RDWR, {.mode = 0600, .owner = {.uid = 0, .gid = 0}}));
+      case 9: {
+        const ErrnoOr<OpenEntry> unnamed = fs_.CreateUnnamed(d, O_RDWR, {.mode = 0600});
+        if (!unnamed.ok()) return unnamed.error();
+        return Only(fs_.MakeLink(**other, AnyName(), *unnamed->entry.dentry));
+      }
+      case 10:
+      case 11: {
+        const ErrnoOr<Entry> entry = fs_.LookupUnopened(d, AnyName());
+        if (!entry.ok()) return entry.error();
+        const ErrnoOr<RefPtr<Handle>> handle = fs_.OpenWith(*entry->dentry, O_RDWR);
+        if (!handle.ok()) return handle.error();
+        char text[16] = "text";
+        const struct iovec part = {text, sizeof(text)};
+        const ErrnoOr<size_t> put = fs_.WriteV(**handle, {&part, 1}, 0, false, SetIdBits::kDrop);
+        if (!put.ok()) return put.error();
+        return Only(fs_.ReadV(**handle, {&part, 1}, 0, Pick(2) == 0));
+      }
+      case 12: {
+        const ErrnoOr<RefPtr<Handle>> handle = fs_.OpenWith(d, O_RDONLY | O_DIRECTORY);
+        if (!handle.ok()) return handle.error();
+        return fs_.ReadDirFrom(**handle, 0, [&](const DirEntry& entry) {
+          const ErrnoOr<Name> name = Name::Parse(entry.name);
+          if (name.ok()) (void)fs_.LookupUnopened(d, *name).ok();
+          return true;
+        });
+      }
+      case 13:
+      case 14: {
+        const ErrnoOr<Entry> entry = fs_.LookupUnopened(d, AnyName());
+        if (!entry.ok()) return entry.error();
+        // What was locked when it was removed stays open until its owner is gone.
+        if (locks_.size() > 6) locks_.Clear();
+        const auto owner = static_cast<uint64_t>(Pick(3));
+        if (Pick(3) == 0) {
+          locks_.Release(*entry->dentry, owner);
+          return {};
+        }
+        return locks_.Set(*entry->dentry, owner, {F_WRLCK, 0, 10});
+      }
+      case 15:
+      case 16: {
+        const ErrnoOr<Entry> entry = fs_.LookupUnopened(d, AnyName());
+        if (!entry.ok()) return entry.error();
+        return Only(fs_.Stat(*entry->dentry));
+      }
       default: {
         const ErrnoOr<Entry> entry = fs_.Lookup(d, AnyName());
         if (!entry.ok()) return entry.error();
@@ -120,21 +171,25 @@ class Worker {
   }
 
   Filesystem& fs_;
+  PosixLocks& locks_;
   std::minstd_rand random_;
 };
 
-TEST(FilesystemConcurrency, EverythingAtOnce) {
+void EverythingAtOnce(FileHandles file_handles) {
   TempTree tree;
   for (int i = 0; i < kDirs; ++i) tree.Mkdir(absl::StrCat("d", i));
-  auto created =
-      Filesystem::Create(tree.OpenPath(), *sys::OpenProcSelfFd(),
-                         {.max_unreferenced_dentries = 3, .max_nodes = 1000, .max_fds = 24});
+  auto created = Filesystem::Create(tree.OpenPath(), *sys::OpenProcSelfFd(),
+                                    {.max_unreferenced_dentries = 3,
+                                     .max_nodes = 1000,
+                                     .max_fds = 40,
+                                     .file_handles = file_handles});
   ASSERT_TRUE(created.ok()) << created.status();
   Filesystem& fs = **created;
   {
+    PosixLocks locks(&fs);
     std::vector<std::thread> threads;
     for (unsigned i = 0; i < kThreads; ++i)
-      threads.emplace_back([&fs, i] { Worker(fs, i + 1).Run(); });
+      threads.emplace_back([&fs, &locks, i] { Worker(fs, locks, i + 1).Run(); });
     for (std::thread& thread : threads) thread.join();
   }
   fs.dentries().Purge();
@@ -142,6 +197,10 @@ TEST(FilesystemConcurrency, EverythingAtOnce) {
   EXPECT_EQ(fs.inodes().size(), 1u);
   EXPECT_EQ(fs.open_fds(), 1u);
 }
+
+TEST(FilesystemConcurrency, EverythingAtOnce) { EverythingAtOnce(FileHandles::kNever); }
+
+TEST(FilesystemConcurrency, EverythingAtOnceByHandle) { EverythingAtOnce(FileHandles::kPrefer); }
 
 }  // namespace
 }  // namespace gofer::fs

@@ -1,20 +1,74 @@
 #include "gofer/fs/dentry.h"
 
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+#include <new>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "glog/logging.h"
+#include "gofer/base/name.h"
 
 namespace gofer::fs {
 
-Dentry::Dentry(DentryCache* cache, RefPtr<Dentry> parent, absl::string_view name,
-               RefPtr<Inode> inode)
-    : cache_(cache),
-      inode_(std::move(inode)),
-      dir_(inode_->is_directory() ? std::make_unique<DirState>() : nullptr),
+Dentry* Dentry::New(RefPtr<Dentry> parent, absl::string_view name, RefPtr<Inode> inode) {
+  static_assert(offsetof(Dentry, room_) == 37 && sizeof(Dentry) == 40,
+                "a million of them are held");
+  // What the allocator would round up to is room for a longer name.
+  constexpr size_t kGranule = 16;
+  constexpr size_t kHeader = 8;
+  const size_t wanted = offsetof(Dentry, room_) + std::max(name.size(), kMinRoom) + kHeader;
+  const size_t size = (wanted + kGranule - 1) / kGranule * kGranule - kHeader;
+  const size_t room = std::min<size_t>(size - offsetof(Dentry, room_), kMaxNameBytes);
+  void* const memory = ::operator new(size);
+  auto* const dentry = new (memory) Dentry(std::move(parent), std::move(inode), room);
+  dentry->SetName(name);
+  return dentry;
+}
+
+void Dentry::Delete(Dentry* dentry) {
+  dentry->~Dentry();
+  ::operator delete(dentry);
+}
+
+Dentry::Dentry(RefPtr<Dentry> parent, RefPtr<Inode> inode, size_t room)
+    : inode_(std::move(inode)),
       parent_(std::move(parent)),
-      name_(name) {}
+      room_size_(static_cast<uint8_t>(room)) {}
+
+Dentry::~Dentry() {
+  delete dir_.load(std::memory_order_relaxed);
+  if (is_long_) delete[] long_name();
+}
+
+DirState& Dentry::MakeDir() const {
+  auto* const made = new DirState;
+  DirState* present = nullptr;
+  if (dir_.compare_exchange_strong(present, made, std::memory_order_acq_rel)) return *made;
+  delete made;  // another thread was first
+  return *present;
+}
+
+char* Dentry::long_name() const {
+  char* name;
+  std::memcpy(&name, room(), sizeof(name));  // it is not aligned
+  return name;
+}
+
+void Dentry::SetName(absl::string_view name) {
+  if (is_long_) delete[] long_name();
+  is_long_ = name.size() > room_size_;
+  name_size_ = static_cast<uint8_t>(name.size());
+  if (is_long_) {
+    char* const copy = new char[name.size()];
+    std::memcpy(copy, name.data(), name.size());
+    std::memcpy(room(), &copy, sizeof(copy));
+  } else {
+    std::memcpy(room(), name.data(), name.size());
+  }
+}
 
 void Dentry::Unref() const {
   uint32_t refs = refs_.load(std::memory_order_relaxed);
@@ -26,7 +80,7 @@ void Dentry::Unref() const {
   }
   // Once the reference is dropped another thread may destroy the Dentry: nothing of it is looked at
   // afterwards.
-  DentryCache& cache = *cache_;
+  DentryCache& cache = *inode_->table().dentries();
   DentryCache::Victims victims;
   cache.DropReference(const_cast<Dentry&>(*this), victims);
   if (!victims.empty()) cache.Destroy(std::move(victims));
@@ -39,7 +93,7 @@ DentryCache::~DentryCache() {
 
 RefPtr<Dentry> DentryCache::MakeRoot(RefPtr<Inode> inode) {
   size_.fetch_add(1, std::memory_order_relaxed);
-  return RefPtr<Dentry>::Adopt(new Dentry(this, nullptr, "", std::move(inode)));
+  return RefPtr<Dentry>::Adopt(Dentry::New(nullptr, "", std::move(inode)));
 }
 
 RefPtr<Dentry> DentryCache::Find(const Dentry& dir, absl::string_view name) {
@@ -50,8 +104,7 @@ RefPtr<Dentry> DentryCache::Find(const Dentry& dir, absl::string_view name) {
 }
 
 RefPtr<Dentry> DentryCache::Add(Dentry& dir, absl::string_view name, RefPtr<Inode> inode) {
-  auto added =
-      RefPtr<Dentry>::Adopt(new Dentry(this, RefPtr<Dentry>(&dir), name, std::move(inode)));
+  auto added = RefPtr<Dentry>::Adopt(Dentry::New(RefPtr<Dentry>(&dir), name, std::move(inode)));
   size_.fetch_add(1, std::memory_order_relaxed);
   RefPtr<Dentry> replaced;  // dropped after the lock
   DirState& state = dir.dir();
@@ -68,6 +121,19 @@ RefPtr<Dentry> DentryCache::Add(Dentry& dir, absl::string_view name, RefPtr<Inod
   }
   state.children.insert(added.get());
   added->hashed_.store(true, std::memory_order_relaxed);
+  return added;
+}
+
+RefPtr<Dentry> DentryCache::AddUnnamed(Dentry& dir, RefPtr<Inode> inode) {
+  auto added = RefPtr<Dentry>::Adopt(Dentry::New(RefPtr<Dentry>(&dir), "", std::move(inode)));
+  added->deleted_.store(true, std::memory_order_release);
+  size_.fetch_add(1, std::memory_order_relaxed);
+  return added;
+}
+
+RefPtr<Dentry> DentryCache::AddStale(Dentry& dir, absl::string_view name, RefPtr<Inode> inode) {
+  auto added = RefPtr<Dentry>::Adopt(Dentry::New(RefPtr<Dentry>(&dir), name, std::move(inode)));
+  size_.fetch_add(1, std::memory_order_relaxed);
   return added;
 }
 
@@ -97,7 +163,7 @@ void DentryCache::Move(Dentry& dentry, Dentry& new_dir, absl::string_view new_na
   absl::MutexLock lock(&mu_);
   UnhashLocked(dentry);
   old_parent = std::exchange(dentry.parent_, std::move(new_parent));
-  dentry.name_ = std::string(new_name);
+  dentry.SetName(new_name);
   HashLocked(dentry);
 }
 
@@ -106,7 +172,9 @@ void DentryCache::Exchange(Dentry& a, Dentry& b) {
   UnhashLocked(a);
   UnhashLocked(b);
   std::swap(a.parent_, b.parent_);
-  std::swap(a.name_, b.name_);
+  const std::string name_of_a(a.name());
+  a.SetName(b.name());
+  b.SetName(name_of_a);
   HashLocked(a);
   HashLocked(b);
 }
@@ -127,13 +195,13 @@ size_t DentryCache::Purge() {
 
 DentryCache::Place DentryCache::PlaceOf(const Dentry& dentry) {
   absl::ReaderMutexLock lock(&mu_);
-  return {.parent = dentry.parent_, .name = dentry.name_};
+  return {.parent = dentry.parent_, .name = std::string(dentry.name())};
 }
 
 std::string DentryCache::PathOf(const Dentry& dentry) {
   std::vector<absl::string_view> names;
   absl::ReaderMutexLock lock(&mu_);
-  for (const Dentry* at = &dentry; at->parent_; at = at->parent_.get()) names.push_back(at->name_);
+  for (const Dentry* at = &dentry; at->parent_; at = at->parent_.get()) names.push_back(at->name());
   return absl::StrCat("/", absl::StrJoin(names.rbegin(), names.rend(), "/"));
 }
 
@@ -162,8 +230,8 @@ void DentryCache::DropReference(Dentry& dentry, Victims& victims) {
 }
 
 void DentryCache::EvictLocked(size_t count, Victims& victims) {
-  for (; count > 0 && lru_oldest_ != nullptr; --count) {
-    Dentry& oldest = *lru_oldest_;
+  for (; count > 0 && lru_size_ > 0; --count) {
+    Dentry& oldest = *lru_[lru_[0].newer].dentry;
     LruRemoveLocked(oldest);
     // One that was found again meanwhile comes back to the list with its last reference.
     if (oldest.refs_.load(std::memory_order_acquire) != 0) continue;
@@ -172,22 +240,32 @@ void DentryCache::EvictLocked(size_t count, Victims& victims) {
 }
 
 void DentryCache::LruTouchLocked(Dentry& dentry) {
-  if (lru_newest_ == &dentry) return;
+  if (dentry.lru_slot_ != 0 && lru_[0].older == dentry.lru_slot_) return;  // the newest
   LruRemoveLocked(dentry);
-  dentry.lru_next_ = lru_newest_;
-  dentry.lru_prev_ = nullptr;
-  (lru_newest_ != nullptr ? lru_newest_->lru_prev_ : lru_oldest_) = &dentry;
-  lru_newest_ = &dentry;
-  dentry.in_lru_ = true;
+  uint32_t slot = lru_free_;
+  if (slot != 0) {
+    lru_free_ = lru_[slot].older;
+  } else {
+    slot = static_cast<uint32_t>(lru_.size());
+    lru_.emplace_back();
+  }
+  const uint32_t newest = lru_[0].older;
+  lru_[slot] = {.dentry = &dentry, .newer = 0, .older = newest};
+  lru_[newest].newer = slot;
+  lru_[0].older = slot;
+  dentry.lru_slot_ = slot;
   ++lru_size_;
 }
 
 void DentryCache::LruRemoveLocked(Dentry& dentry) {
-  if (!dentry.in_lru_) return;
-  (dentry.lru_prev_ != nullptr ? dentry.lru_prev_->lru_next_ : lru_newest_) = dentry.lru_next_;
-  (dentry.lru_next_ != nullptr ? dentry.lru_next_->lru_prev_ : lru_oldest_) = dentry.lru_prev_;
-  dentry.lru_next_ = dentry.lru_prev_ = nullptr;
-  dentry.in_lru_ = false;
+  const uint32_t slot = std::exchange(dentry.lru_slot_, 0);
+  if (slot == 0) return;
+  const uint32_t newer = lru_[slot].newer;
+  const uint32_t older = lru_[slot].older;
+  lru_[newer].older = older;
+  lru_[older].newer = newer;
+  lru_[slot] = {.dentry = nullptr, .newer = 0, .older = lru_free_};
+  lru_free_ = slot;
   --lru_size_;
 }
 
@@ -220,7 +298,7 @@ void DentryCache::Destroy(Victims victims) {
     Dentry* const dentry = victims.back();
     victims.pop_back();
     Dentry* const parent = dentry->parent_.Release();
-    delete dentry;
+    Dentry::Delete(dentry);
     size_.fetch_sub(1, std::memory_order_relaxed);
     if (parent != nullptr) DropReference(*parent, victims);
   }

@@ -1,10 +1,12 @@
 // Dentry: a name in a directory, pointing to an Inode. DentryCache: the tree's bookkeeping, and the
-//         Dentries
-// that nobody refers to any more but may be asked for again.
+//         Dentries that nobody refers to any more but may be asked for again.
 //
 // There is one Dentry per place in the served tree, whoever looks: several connections that overlap
 // share it, so a rename or unlink through one is seen by all. The tree holds what is referenced,
 // its ancestors, and a bounded number of unreferenced Dentries.
+//
+// There may be a million of them, so a Dentry is 36 bytes and its name behind them; what only
+// directories in use have, and what only unreferenced ones have, is elsewhere.
 //
 // Owner:   a RefPtr keeps a Dentry and its ancestors. The parent's map of children is weak. With
 //          its last reference a Dentry goes to the cache, or is destroyed when it has no name any
@@ -12,8 +14,8 @@
 // Threads: safe.
 // Locks:   in this order, see filesystem.h:
 //            op_mu      of a directory: shared while a name in it is looked up, exclusive while
-//            names in it are
-//                       made, removed or moved. The only one that is held across host calls.
+//                       names in it are made, removed or moved. The only one that is held across
+//                       host calls.
 //            DentryCache::mu_  parents, names, the LRU list.
 //            children_mu  of a directory: its map. A leaf. No reference is dropped under it.
 // Source:  spec/lisafs.md s.6.
@@ -24,10 +26,9 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
-#include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_set.h"
@@ -56,7 +57,7 @@ struct DentryNameEq {
   bool operator()(absl::string_view a, const Dentry* b) const { return (*this)(b, a); }
 };
 
-// What only a directory has.
+// What only a directory has in which a name was looked for.
 struct DirState {
   absl::Mutex op_mu;
   absl::Mutex children_mu ABSL_ACQUIRED_AFTER(op_mu);
@@ -67,9 +68,12 @@ class Dentry {
  public:
   Inode& inode() const { return *inode_; }
   uint32_t type() const { return inode_->type(); }
-  bool is_directory() const { return dir_ != nullptr; }
+  bool is_directory() const { return inode_->is_directory(); }
   // Only of a directory.
-  DirState& dir() const { return *dir_; }
+  DirState& dir() const {
+    DirState* const dir = dir_.load(std::memory_order_acquire);
+    return dir != nullptr ? *dir : MakeDir();
+  }
 
   // A client removed it, or put something else in its place. It never gets its name back.
   bool deleted() const { return deleted_.load(std::memory_order_acquire); }
@@ -84,30 +88,47 @@ class Dentry {
   friend struct DentryNameHash;
   friend struct DentryNameEq;
 
-  Dentry(DentryCache* cache, RefPtr<Dentry> parent, absl::string_view name, RefPtr<Inode> inode);
-  ~Dentry() = default;
+  // The shortest room for a name: that of a pointer to a longer one.
+  static constexpr size_t kMinRoom = sizeof(char*);
 
-  DentryCache* const cache_;
+  // Allocated with room for the name, and maybe a somewhat longer one.
+  static Dentry* New(RefPtr<Dentry> parent, absl::string_view name, RefPtr<Inode> inode);
+  static void Delete(Dentry* dentry);
+
+  Dentry(RefPtr<Dentry> parent, RefPtr<Inode> inode, size_t room);
+  ~Dentry();
+
+  DirState& MakeDir() const;
+  // Where names lie that are not too long for it. Begins in the Dentry and goes on behind it.
+  char* room() const {
+    return reinterpret_cast<char*>(const_cast<Dentry*>(this)) + offsetof(Dentry, room_);
+  }
+  char* long_name() const;
+  absl::string_view name() const { return {is_long_ ? long_name() : room(), name_size_}; }
+  void SetName(absl::string_view name);
+
   const RefPtr<Inode> inode_;
-  const std::unique_ptr<DirState> dir_;
+  mutable std::atomic<DirState*> dir_{nullptr};  // owned; set once
   // Changed under DentryCache::mu_ and children_mu of the old and the new parent; read under any of
-  // them.
+  // them. The name too.
   RefPtr<Dentry> parent_;  // null: the root
-  std::string name_;
+  mutable std::atomic<uint32_t> refs_{1};
+  uint32_t lru_slot_ = 0;  // DentryCache::mu_; 0: not in the list
   std::atomic<bool> deleted_{false};
   // In its parent's map. Cleared by who holds a reference, or by the cache when there are none.
   std::atomic<bool> hashed_{false};
-  bool in_lru_ = false;  // DentryCache::mu_
-  mutable std::atomic<uint32_t> refs_{1};
-  Dentry* lru_next_ = nullptr;  // DentryCache::mu_
-  Dentry* lru_prev_ = nullptr;
+  // A name that grew past its room by renaming is elsewhere, and the room holds a pointer to it.
+  bool is_long_ = false;
+  uint8_t name_size_ = 0;
+  const uint8_t room_size_;
+  [[maybe_unused]] char room_[3];  // and more behind the Dentry, see New
 };
 
 inline size_t DentryNameHash::operator()(const Dentry* dentry) const {
-  return absl::HashOf(absl::string_view(dentry->name_));
+  return absl::HashOf(dentry->name());
 }
 inline bool DentryNameEq::operator()(const Dentry* a, absl::string_view b) const {
-  return a->name_ == b;
+  return a->name() == b;
 }
 
 class DentryCache {
@@ -124,6 +145,10 @@ class DentryCache {
   // The child of that name and Inode: the one that is there, or a new one in place of one with
   // another Inode.
   RefPtr<Dentry> Add(Dentry& dir, absl::string_view name, RefPtr<Inode> inode);
+  // A Dentry of a file that never had a name: deleted from the start.
+  RefPtr<Dentry> AddUnnamed(Dentry& dir, RefPtr<Inode> inode);
+  // A Dentry that no lookup finds: what stands in for a file that was not found at a restore.
+  RefPtr<Dentry> AddStale(Dentry& dir, absl::string_view name, RefPtr<Inode> inode);
   // Takes a Dentry out of the tree because its name leads elsewhere by now. It is not deleted: its
   // clients go on with the file they have.
   void Forget(const Dentry& dentry) ABSL_LOCKS_EXCLUDED(mu_);
@@ -158,6 +183,12 @@ class DentryCache {
   void DropReference(Dentry& dentry, Victims& victims) ABSL_LOCKS_EXCLUDED(mu_);
   // Takes up to `count` Dentries off the old end of the list and out of the tree.
   void EvictLocked(size_t count, Victims& victims) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The list is a ring of slots with its ends at slot 0; slots that are free form a chain.
+  struct LruSlot {
+    Dentry* dentry;
+    uint32_t newer;
+    uint32_t older;
+  };
   void LruTouchLocked(Dentry& dentry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void LruRemoveLocked(Dentry& dentry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Takes it out of its parent's map if nobody refers to it; false if a lookup was faster.
@@ -169,8 +200,8 @@ class DentryCache {
 
   const size_t capacity_;
   mutable absl::Mutex mu_;
-  Dentry* lru_newest_ ABSL_GUARDED_BY(mu_) = nullptr;
-  Dentry* lru_oldest_ ABSL_GUARDED_BY(mu_) = nullptr;
+  std::vector<LruSlot> lru_ ABSL_GUARDED_BY(mu_) = {{nullptr, 0, 0}};
+  uint32_t lru_free_ ABSL_GUARDED_BY(mu_) = 0;
   size_t lru_size_ ABSL_GUARDED_BY(mu_) = 0;
   std::atomic<size_t> size_{0};
 };

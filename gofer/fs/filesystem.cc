@@ -15,13 +15,17 @@
 
 #include "absl/memory/memory.h"
 #include "absl/status/status.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "gofer/base/status_macros.h"
 
 namespace gofer::fs {
 namespace {
 
-// Descriptors given up at once when they run out: enough that the next lookups need not ask again.
+// Descriptors given up at once when they run out: enough that the next lookups need not ask again,
+// few enough that most of what is in use keeps its own.
 constexpr size_t kGiveUpBatch = 256;
+constexpr size_t kGiveUpShare = 8;
 // What getdents64 is given at a time. On the stack: the records are parsed, so they may not lie in
 // memory that the client can write.
 constexpr size_t kDirBuffer = 32 * 1024;
@@ -39,7 +43,30 @@ bool FillDevice(BorrowedFd dir, DirEntry& entry) {
   return true;
 }
 
+MountKind KindOf(const struct statfs& statfs) {
+  switch (static_cast<uint64_t>(statfs.f_type)) {
+    case TMPFS_MAGIC:
+      return MountKind::kMemory;
+    case OVERLAYFS_SUPER_MAGIC:
+      return MountKind::kStacked;
+    case EXT4_SUPER_MAGIC:  // ext2 and ext3 too
+    case XFS_SUPER_MAGIC:
+    case BTRFS_SUPER_MAGIC:
+    case F2FS_SUPER_MAGIC:
+      return MountKind::kLocal;
+    default:
+      return MountKind::kOther;
+  }
+}
+
 }  // namespace
+
+bool CrossesMount(const Dentry& dir, const sys::Attr& child) {
+  const InodeKey parent = dir.inode().key();
+  const InodeKey key = InodeKey::Of(child);
+  return key.mnt_id != parent.mnt_id || key.dev_major != parent.dev_major ||
+         key.dev_minor != parent.dev_minor;
+}
 
 absl::StatusOr<std::unique_ptr<Filesystem>> Filesystem::Create(UniqueFd root, UniqueFd proc_fds,
                                                                const FilesystemOptions& options) {
@@ -50,9 +77,12 @@ absl::StatusOr<std::unique_ptr<Filesystem>> Filesystem::Create(UniqueFd root, Un
         "statx(root): the kernel gives no mount id; Linux 5.8 or later is needed");
   }
   auto filesystem = absl::WrapUnique(new Filesystem(std::move(proc_fds), options));
-  RefPtr<Inode> inode = filesystem->inodes_.Intern(std::move(root), *attr);
-  inode->KeepFd();  // there is no name to reopen it by
-  filesystem->root_ = filesystem->dentries_.MakeRoot(std::move(inode));
+  // The root is held by its descriptor always: there is no name to reopen it by.
+  ErrnoOr<RefPtr<Inode>> inode = filesystem->Intern(std::move(root), *attr);
+  if (!inode.ok()) return ToStatus(inode.error(), "root");
+  (*inode)->KeepFd();
+  filesystem->root_ = filesystem->dentries_.MakeRoot(*std::move(inode));
+  if (options.file_handles != FileHandles::kNever) RETURN_IF_ERROR(filesystem->TryHandles());
   return filesystem;
 }
 
@@ -61,6 +91,7 @@ Filesystem::Filesystem(UniqueFd proc_fds, const FilesystemOptions& options)
       options_(options),
       own_uid_(geteuid()),
       own_gid_(getegid()),
+      inodes_(&dentries_),
       dentries_(options.max_unreferenced_dentries) {}
 
 Filesystem::~Filesystem() = default;
@@ -73,7 +104,39 @@ ErrnoOr<PathFd> Filesystem::Pin(const Dentry& dentry) {
   return PinSlow(dentry);
 }
 
+template <typename F>
+std::invoke_result_t<F> Filesystem::DespiteRenames(F&& by_name) {
+  // A rename changes the host first and our tree after it. In between, and for who has seen our tree
+  // before and sees the host after it, a name leads to the wrong file.
+  constexpr int kTries = 50;
+  for (int tries = 1;; ++tries) {
+    const uint64_t done = renames_done_.load(std::memory_order_acquire);
+    auto result = by_name();
+    if (result.ok() || !(result.error() == ESTALE) || tries == kTries) return result;
+    if (renames_running_.load(std::memory_order_acquire) > 0) {
+      absl::SleepFor(absl::Microseconds(20));
+    } else if (renames_done_.load(std::memory_order_acquire) == done) {
+      return result;
+    }
+  }
+}
+
 ErrnoOr<PathFd> Filesystem::PinSlow(const Dentry& dentry) {
+  return DespiteRenames([&] { return PinByName(dentry); });
+}
+
+ErrnoOr<sys::Attr> Filesystem::StatByName(const Dentry& dentry) {
+  const DentryCache::Place place = dentries_.PlaceOf(dentry);
+  if (!place.parent || dentry.inode().lost()) return Errno(ESTALE);
+  ASSIGN_OR_RETURN(const Name name, Name::Parse(place.name));
+  ASSIGN_OR_RETURN(const PathFd parent, Pin(*place.parent));
+  const ErrnoOr<sys::Attr> attr = sys::StatxAt(parent, name);
+  if (!attr.ok()) return attr.error() == ENOENT ? Errno(ESTALE) : attr.error();
+  if (!dentry.inode().Matches(*attr)) return Errno(ESTALE);
+  return *attr;
+}
+
+ErrnoOr<PathFd> Filesystem::PinByName(const Dentry& dentry) {
   // Climb to the nearest ancestor that still has its descriptor (the root always has), then come
   // down again by name. A loop, not a recursion: how deep the tree is was the client's choice.
   struct Step {
@@ -86,6 +149,10 @@ ErrnoOr<PathFd> Filesystem::PinSlow(const Dentry& dentry) {
   for (;;) {
     if (std::optional<PathFd> found = at->inode().TryPin(); found.has_value()) {
       pinned = *std::move(found);
+      break;
+    }
+    if (at->inode().has_handle()) {
+      ASSIGN_OR_RETURN(pinned, PinByHandle(at->inode()));
       break;
     }
     DentryCache::Place place = dentries_.PlaceOf(*at);
@@ -103,6 +170,9 @@ ErrnoOr<PathFd> Filesystem::PinSlow(const Dentry& dentry) {
 ErrnoOr<PathFd> Filesystem::ReopenByName(const Dentry& dentry, BorrowedFd parent,
                                          const std::string& name) {
   ASSIGN_OR_RETURN(const Name checked, Name::Parse(name));
+  // What is held by open files alone is no reason to refuse the use of one more: it takes from the
+  // reserve, for as long as it is used.
+  (void)ReserveFd();
   ErrnoOr<UniqueFd> fd = WithFdsToSpare([&] { return sys::OpenPath(parent, checked); });
   if (!fd.ok()) return fd.error() == ENOENT ? Errno(ESTALE) : fd.error();
   ASSIGN_OR_RETURN(const sys::Attr attr, sys::Statx(*fd));
@@ -110,11 +180,15 @@ ErrnoOr<PathFd> Filesystem::ReopenByName(const Dentry& dentry, BorrowedFd parent
   return inodes_.Restore(dentry.inode(), *std::move(fd));
 }
 
+size_t Filesystem::GiveUpBatch() const {
+  return std::clamp<size_t>(options_.max_fds / kGiveUpShare, 1, kGiveUpBatch);
+}
+
 bool Filesystem::GaveUpFdsAfter(Errno error) {
-  if (error == EMFILE || error == ENFILE) {
-    return dentries_.Purge() > 0 || inodes_.GiveUpFds(kGiveUpBatch) > 0;
-  }
-  return false;
+  if (!(error == EMFILE || error == ENFILE)) return false;
+  const size_t before = open_fds();
+  dentries_.Purge();
+  return open_fds() < before || inodes_.GiveUpFds(GiveUpBatch()) > 0;
 }
 
 ErrnoOr<void> Filesystem::ReserveNode() {
@@ -129,22 +203,55 @@ ErrnoOr<void> Filesystem::ReserveFd() {
   if (open_fds() < options_.max_fds) [[likely]]
     return {};
   dentries_.Purge();
-  if (open_fds() >= options_.max_fds) inodes_.GiveUpFds(kGiveUpBatch);
+  if (open_fds() >= options_.max_fds) inodes_.GiveUpFds(GiveUpBatch());
   if (open_fds() >= options_.max_fds) return Errno(ENFILE);
   return {};
 }
 
 void Filesystem::KeepReachable(const Dentry& dentry) {
   if (!dentry.shared()) return;  // only we look at it: it dies with its name
+  if (dentry.inode().has_handle()) {
+    // Nothing of ours keeps the host from releasing it (NFS would keep it under another name).
+    inodes_.CloseFd(dentry.inode());
+    return;
+  }
   // Best effort: if the descriptor cannot be had now, the file was out of reach before.
   if (const ErrnoOr<PathFd> pinned = Pin(dentry); pinned.ok()) dentry.inode().KeepFd();
 }
 
 // ---- looking
 
-Entry Filesystem::AddChild(Dentry& dir, const Name& name, UniqueFd fd, const sys::Attr& attr) {
-  return {.dentry = dentries_.Add(dir, name.view(), inodes_.Intern(std::move(fd), attr)),
-          .attr = attr};
+ErrnoOr<RefPtr<Inode>> Filesystem::Intern(UniqueFd fd, const sys::Attr& attr) {
+  ASSIGN_OR_RETURN(const std::optional<sys::FileHandle> handle, HandleOf(fd, attr));
+  RefPtr<Inode> inode =
+      inodes_.Intern(std::move(fd), attr, handle.has_value() ? &*handle : nullptr);
+  if (inode->mount().kind() == MountKind::kUnknown) {
+    if (const std::optional<PathFd> pinned = inode->TryPin(); pinned.has_value()) {
+      const ErrnoOr<struct statfs> statfs = sys::StatFs(*pinned);
+      if (statfs.ok()) inode->mount().SetKind(KindOf(*statfs));
+    }
+  }
+  if (inode->has_handle() && !inode->mount().fd().valid() && !MakeMountFd(*inode)) {
+    inodes_.ForgetHandle(*inode);
+    ASSIGN_OR_RETURN(const auto none, NoHandle(Errno(EOPNOTSUPP), attr.stx_mnt_id));
+    (void)none;
+  }
+  return inode;
+}
+
+ErrnoOr<Entry> Filesystem::AddChild(Dentry& dir, const Name& name, UniqueFd fd,
+                                    const sys::Attr& attr) {
+  ASSIGN_OR_RETURN(RefPtr<Inode> inode, Intern(std::move(fd), attr));
+  return Entry{.dentry = dentries_.Add(dir, name.view(), std::move(inode)), .attr = attr};
+}
+
+bool Filesystem::LeadsTo(const Inode& inode, BorrowedFd dir_fd, const Name& name,
+                         const sys::Attr& attr) {
+  if (!inode.Matches(attr)) return false;
+  // A number is exact while a descriptor is held. Else the handle is what counts.
+  if (!inode.has_handle() || inode.TryPin().has_value()) return true;
+  const ErrnoOr<sys::MountedFileHandle> found = sys::FileHandleAt(dir_fd, name);
+  return found.ok() && inodes_.HandleOf(inode) == found->handle;
 }
 
 ErrnoOr<Entry> Filesystem::OpenChild(Dentry& dir, BorrowedFd dir_fd, const Name& name) {
@@ -155,6 +262,32 @@ ErrnoOr<Entry> Filesystem::OpenChild(Dentry& dir, BorrowedFd dir_fd, const Name&
   return AddChild(dir, name, std::move(fd), attr);
 }
 
+ErrnoOr<Entry> Filesystem::StatNewChild(Dentry& dir, BorrowedFd dir_fd, const Name& name) {
+  RETURN_IF_ERROR(ReserveNode());
+  ASSIGN_OR_RETURN(const sys::Attr attr, sys::StatxAt(dir_fd, name));
+  RefPtr<Inode> inode =
+      use_handles_ ? InternByHandle(dir_fd, name, attr) : inodes_.InternUnopened(attr);
+  if (!inode) return OpenChild(dir, dir_fd, name);
+  return Entry{.dentry = dentries_.Add(dir, name.view(), std::move(inode)), .attr = attr};
+}
+
+ErrnoOr<Entry> Filesystem::LookupUnopened(Dentry& dir, const Name& name) {
+  if (!dir.is_directory()) return Errno(ENOTDIR);
+  absl::ReaderMutexLock lock(&dir.dir().op_mu);
+  if (dir.deleted()) return Errno(ENOENT);
+  ASSIGN_OR_RETURN(const PathFd dir_fd, Pin(dir));
+  RefPtr<Dentry> known = dentries_.Find(dir, name.view());
+  if (!known) return StatNewChild(dir, dir_fd, name);
+  ErrnoOr<sys::Attr> attr = sys::StatxAt(dir_fd, name);
+  if (attr.ok() && LeadsTo(known->inode(), dir_fd, name, *attr)) {
+    return Entry{std::move(known), *attr};
+  }
+  if (!attr.ok() && !(attr.error() == ENOENT)) return attr.error();
+  dentries_.Forget(*known);
+  if (!attr.ok()) return attr.error();
+  return StatNewChild(dir, dir_fd, name);
+}
+
 ErrnoOr<Entry> Filesystem::Lookup(Dentry& dir, const Name& name) {
   if (!dir.is_directory()) return Errno(ENOTDIR);
   absl::ReaderMutexLock lock(&dir.dir().op_mu);
@@ -163,7 +296,7 @@ ErrnoOr<Entry> Filesystem::Lookup(Dentry& dir, const Name& name) {
   if (RefPtr<Dentry> known = dentries_.Find(dir, name.view()); known) {
     ErrnoOr<sys::Attr> attr = sys::StatxAt(dir_fd, name);
     if (!attr.ok() && !(attr.error() == ENOENT)) return attr.error();
-    if (attr.ok() && known->inode().Matches(*attr)) {
+    if (attr.ok() && LeadsTo(known->inode(), dir_fd, name, *attr)) {
       // Who gets a Dentry can rely on its file, wherever its name leads later: it needs the
       // descriptor now.
       const ErrnoOr<PathFd> pinned = Pin(*known);
@@ -183,8 +316,16 @@ ErrnoOr<sys::Attr> Filesystem::StatChild(Dentry& dir, const Name& name) {
 }
 
 ErrnoOr<sys::Attr> Filesystem::Stat(Dentry& dentry) {
-  ASSIGN_OR_RETURN(const PathFd fd, Pin(dentry));
-  return sys::Statx(fd);
+  if (const std::optional<PathFd> fd = dentry.inode().TryPin(); fd.has_value()) {
+    ASSIGN_OR_RETURN(const sys::Attr attr, sys::Statx(*fd));
+    dentry.inode().NoteMode(attr.stx_mode);
+    return attr;
+  }
+  if (dentry.inode().has_handle()) {
+    ASSIGN_OR_RETURN(const PathFd fd, Pin(dentry));
+    return sys::Statx(fd);
+  }
+  return DespiteRenames([&] { return StatByName(dentry); });
 }
 
 ErrnoOr<struct statfs> Filesystem::StatFs(Dentry& dentry) {
@@ -203,6 +344,7 @@ ErrnoOr<absl::string_view> Filesystem::ReadLink(Dentry& dentry, std::span<char> 
 ErrnoOr<void> Filesystem::ChangeMode(Dentry& dentry, uint32_t mode) {
   if (dentry.type() == S_IFLNK) return Errno(EOPNOTSUPP);
   ASSIGN_OR_RETURN(const PathFd fd, Pin(dentry));
+  dentry.inode().NoteMode(mode);
   return proc_fds_.ChangeMode(fd, mode & 07777);
 }
 
@@ -216,7 +358,7 @@ ErrnoOr<void> Filesystem::SetTimes(Dentry& dentry, const struct timespec times[2
   return sys::SetTimes(fd, times);
 }
 
-ErrnoOr<void> Filesystem::Truncate(Dentry& dentry, uint64_t size) {
+ErrnoOr<void> Filesystem::Truncate(Dentry& dentry, uint64_t size, SetIdBits set_id) {
   if (dentry.is_directory()) return Errno(EISDIR);
   if (dentry.type() != S_IFREG) return Errno(EINVAL);
   if (size > INT64_MAX) return Errno(EINVAL);
@@ -224,6 +366,7 @@ ErrnoOr<void> Filesystem::Truncate(Dentry& dentry, uint64_t size) {
   ASSIGN_OR_RETURN(const UniqueFd fd, WithFdsToSpare([&] {
                      return proc_fds_.Reopen(path_fd, O_WRONLY | O_NONBLOCK);
                    }));
+  ASSIGN_OR_RETURN(const auto guard, GuardSetId(set_id, dentry, fd));
   return sys::FTruncate(fd, size);
 }
 
@@ -285,7 +428,7 @@ ErrnoOr<void> Filesystem::ReadDir(Handle& handle, bool rewind, size_t budget,
   Dentry& dir = handle.dentry();
   if (!dir.is_directory()) return Errno(ENOTDIR);
   ASSIGN_OR_RETURN(const BorrowedFd fd, FdOf(handle));
-  const InodeKey& key = dir.inode().key();
+  const InodeKey key = dir.inode().key();
   ASSIGN_OR_RETURN(const struct statfs statfs, sys::StatFs(fd));
   // Everything in a directory is on its device, but for files of overlayfs's lower layers. What is
   // mounted on a name has another device; the entry is of the name below it, whose inode number it

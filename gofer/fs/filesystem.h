@@ -2,7 +2,8 @@
 //
 // Clients' requests arrive as operations on Dentries, Handles and Names. Nothing is ever looked up
 // by path: every operation acts on a held descriptor and at most one checked name below it. A name
-// already known costs one statx, an unknown one openat2 and statx.
+// already known costs one statx, an unknown one openat2 and statx, or one statx for who does not need
+// it open yet.
 //
 // Owner:   the server; outlives every connection and session, and everything they hold of it.
 // Threads: safe; every operation may block on the host file system, and then stalls only its own
@@ -15,8 +16,8 @@
 //          on one file by its descriptor takes no lock at all.
 // Errors:  the host's errno, as the peer must see it, and
 //            ENFILE  the node or descriptor budget is used up and nothing could be given up;
-//            ESTALE  an inode's descriptor had been given up and its name does not lead to it any
-//                    more.
+//            ESTALE  a file that has no descriptor (it was given up, or never opened) is not found
+//                    by its name any more, or its file handle is of no file any more.
 // Units:   sizes in bytes, times in nanoseconds since the epoch.
 // Source:  spec/security.md s.2 and s.5; spec/lisafs.md s.4 to s.6.
 
@@ -29,28 +30,44 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <type_traits>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "gofer/base/errno.h"
 #include "gofer/base/name.h"
+#include "gofer/base/request_gate.h"
 #include "gofer/base/unique_fd.h"
 #include "gofer/fs/dentry.h"
 #include "gofer/fs/handle.h"
 #include "gofer/fs/inode.h"
+#include "gofer/sys/file_handle.h"
 #include "gofer/sys/host_fs.h"
 #include "gofer/sys/socket.h"
+#include "gofer/sys/thread_identity.h"
+
+struct fsxattr;  // linux/fs.h
 
 namespace gofer::fs {
 
 // An owner that is not to be set, or changed.
 inline constexpr uint32_t kKeepId = 0xffffffff;
+
+// Whether files are held by file handles instead of descriptors: then a client may know any number
+// of them, none is kept from being released, and a file is found whatever becomes of its name. A file
+// that is removed while it is not open is gone for who had looked it up. Needs CAP_DAC_READ_SEARCH.
+enum class FileHandles {
+  kNever,
+  kPrefer,     // where the file system has them
+  kMandatory,  // a file without one cannot be used: EOPNOTSUPP
+};
 
 struct FilesystemOptions {
   // Dentries that nobody refers to, kept for the next lookup. Each holds its file open by O_PATH,
@@ -62,6 +79,7 @@ struct FilesystemOptions {
   // used are given up, and when Handles hold all of them, opening fails. What the process may have
   // above it is the reserve for its sockets and windows.
   size_t max_fds = 65'536 - 1024;
+  FileHandles file_handles = FileHandles::kNever;
 };
 
 // A name found or made: its Dentry, and the attributes at that moment.
@@ -69,6 +87,10 @@ struct Entry {
   RefPtr<Dentry> dentry;
   sys::Attr attr;
 };
+
+// Whether what was found in `dir` is mounted there: the root of another file system, or of a bind
+// mount.
+bool CrossesMount(const Dentry& dir, const sys::Attr& child);
 
 struct OpenEntry {
   Entry entry;
@@ -85,6 +107,31 @@ struct Owner {
   uint32_t gid = kKeepId;
 };
 
+// A file to be made for a FUSE client, as the client asked for it: what comes out is what the host
+// itself would have made of it for that user, set-group-ID directories and default ACLs included.
+struct Creation {
+  uint32_t mode = 0;   // permission and set-id bits
+  uint32_t umask = 0;  // taken off the mode, unless the directory has a default ACL instead
+  Owner owner = {};
+  uint32_t group = kKeepId;  // the owner's supplementary group that counts here; kKeepId: none
+  // The thread becomes the owner for the call, instead of giving the file away afterwards.
+  bool switch_credentials = false;
+  // With switch_credentials: the owner's other groups are not known, and the client has checked that
+  // it may write to the directory.
+  bool trust_permissions = false;
+};
+
+// What a write, a truncation or an open with O_TRUNC does to set-id bits. File capabilities go
+// anyway. Dropping costs nothing for a file that had none when its attributes were last looked at: a
+// bit that somebody else on the host sets after that is not noticed.
+enum class SetIdBits { kKeep, kDrop };
+
+struct LockRange {
+  short type;  // F_RDLCK, F_WRLCK or F_UNLCK
+  uint64_t start;
+  uint64_t end;  // the last byte; INT64_MAX: the end of the file, wherever it is
+};
+
 struct DirEntry {
   uint64_t ino;
   uint32_t dev_major;
@@ -98,6 +145,8 @@ class Filesystem {
  public:
   // `root` is an O_PATH descriptor of what is served, a directory or a single file; `proc_fds` the
   // directory of this process's descriptors (sys::OpenProcSelfFd). The process's umask must be 0.
+  // Whether file handles work is tried on the root: with kPrefer they are not used if they do not,
+  // with kMandatory that is an error.
   static absl::StatusOr<std::unique_ptr<Filesystem>> Create(UniqueFd root, UniqueFd proc_fds,
                                                             const FilesystemOptions& options);
   Filesystem(const Filesystem&) = delete;
@@ -110,6 +159,10 @@ class Filesystem {
 
   // One name below a directory. ENOENT also if the directory is deleted; ENOTDIR if it is none.
   ErrnoOr<Entry> Lookup(Dentry& dir, const Name& name);
+  // The same, but a file that is not known yet is not opened: that is one statx, and no descriptor.
+  // It is opened by name, and verified, when something first needs it: ESTALE if the name leads
+  // elsewhere by then.
+  ErrnoOr<Entry> LookupUnopened(Dentry& dir, const Name& name);
   // Attributes of one name below a directory, when no Dentry is wanted.
   ErrnoOr<sys::Attr> StatChild(Dentry& dir, const Name& name);
   ErrnoOr<sys::Attr> Stat(Dentry& dentry);
@@ -123,7 +176,14 @@ class Filesystem {
   ErrnoOr<void> ChangeOwner(Dentry& dentry, Owner owner);
   ErrnoOr<void> SetTimes(Dentry& dentry, const struct timespec times[2]);
   // EISDIR for a directory, EINVAL for what is no regular file.
-  ErrnoOr<void> Truncate(Dentry& dentry, uint64_t size);
+  ErrnoOr<void> Truncate(Dentry& dentry, uint64_t size, SetIdBits set_id = SetIdBits::kKeep);
+
+  // The same by an open file of it.
+  ErrnoOr<sys::Attr> Stat(Handle& handle);
+  ErrnoOr<void> ChangeMode(Handle& handle, uint32_t mode);
+  ErrnoOr<void> ChangeOwner(Handle& handle, Owner owner);
+  ErrnoOr<void> SetTimes(Handle& handle, const struct timespec times[2]);
+  ErrnoOr<void> Truncate(Handle& handle, uint64_t size, SetIdBits set_id = SetIdBits::kKeep);
 
   // ---- open files
 
@@ -135,12 +195,59 @@ class Filesystem {
   ErrnoOr<size_t> Read(Handle& handle, std::span<std::byte> to, uint64_t offset);
   ErrnoOr<size_t> Write(Handle& handle, std::span<const std::byte> from, uint64_t offset);
   ErrnoOr<void> Sync(Handle& handle);
+  ErrnoOr<void> SyncData(Handle& handle);
   ErrnoOr<void> Allocate(Handle& handle, int mode, uint64_t offset, uint64_t length);
   // Hands the next entries of a directory to `sink`, without "." and "..", until their host
   // records, (24 + name) rounded up to 8, would exceed `budget` bytes. With `rewind` from the first
   // entry on.
   ErrnoOr<void> ReadDir(Handle& handle, bool rewind, size_t budget,
                         absl::FunctionRef<void(const DirEntry&)> sink);
+
+  // ---- open files, for FUSE
+
+  // Opens a regular file or directory with the flags that the client asks for: an access mode,
+  // O_TRUNC, O_DIRECT, O_SYNC, O_DSYNC, O_NOATIME, O_NONBLOCK and O_DIRECTORY count, others are
+  // dropped. EBADF for any other type, ELOOP for a symlink.
+  ErrnoOr<RefPtr<Handle>> OpenWith(Dentry& dentry, int flags, SetIdBits set_id = SetIdBits::kKeep);
+  // Fewer bytes than `to` holds mean the end of the file, always. Where it may not block: EAGAIN if
+  // that cannot be had at once, and then `to` may hold anything.
+  ErrnoOr<size_t> ReadV(Handle& handle, std::span<const struct iovec> to, uint64_t offset,
+                        bool may_block);
+  // Fewer bytes mean that an error kept the rest from being written. `append`: at the end of the
+  // file, whatever the offset is.
+  ErrnoOr<size_t> WriteV(Handle& handle, std::span<const struct iovec> from, uint64_t offset,
+                         bool append, SetIdBits set_id = SetIdBits::kKeep);
+  // SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA or SEEK_HOLE of a regular file; EINVAL for others.
+  ErrnoOr<uint64_t> Seek(Handle& handle, uint64_t offset, int whence);
+  // Copies up to `size` bytes, in one call of bounded length.
+  ErrnoOr<size_t> CopyRange(Handle& from, uint64_t from_offset, Handle& to, uint64_t to_offset,
+                            uint64_t size);
+  // What a close of the client means to the host: NFS and its kind write back and report errors.
+  // Free on local file systems.
+  ErrnoOr<void> Flush(Handle& handle);
+  // Writes back the whole file system that a regular file or directory is on.
+  ErrnoOr<void> SyncFs(Dentry& dentry);
+  // Hands the entries of a directory from a host cookie on (0: the first; else DirEntry::off of the
+  // last one that was taken) to `sink`, "." and ".." included, until it returns false: that entry
+  // was not taken. The device is not told.
+  ErrnoOr<void> ReadDirFrom(Handle& handle, uint64_t cookie,
+                            absl::FunctionRef<bool(const DirEntry&)> sink);
+  // flock(2) of the open file: F_RDLCK, F_WRLCK or F_UNLCK. EAGAIN if another holds it; never
+  // waits.
+  ErrnoOr<void> FLock(Handle& handle, short type);
+  // An open file whose byte-range locks are one owner's alone, for PosixLocks: they end when it is
+  // closed. EBADF but for regular files and directories.
+  ErrnoOr<RefPtr<Handle>> OpenForLocks(Dentry& dentry);
+  // The lock that is in the way; its type is F_UNLCK if there is none.
+  ErrnoOr<LockRange> TestLock(Handle& handle, const LockRange& range);
+  // EAGAIN if another holds one that is in the way; never waits.
+  ErrnoOr<void> SetLock(Handle& handle, const LockRange& range);
+  // Inode flags of ioctl_iflags(2). ENOTTY where the file system has none.
+  ErrnoOr<uint32_t> GetInodeFlags(Handle& handle);
+  ErrnoOr<void> SetInodeFlags(Handle& handle, uint32_t flags);
+  ErrnoOr<uint32_t> GetInodeVersion(Handle& handle);
+  ErrnoOr<struct fsxattr> GetFsxattr(Handle& handle);
+  ErrnoOr<void> SetFsxattr(Handle& handle, const struct fsxattr& attributes);
 
   // ---- names. All or nothing: what fails half-way leaves nothing behind. EEXIST if the name is
   // there.
@@ -163,6 +270,24 @@ class Filesystem {
   ErrnoOr<void> Rename(Dentry& old_dir, const Name& old_name, Dentry& new_dir, const Name& new_name,
                        unsigned flags);
 
+  // ---- names, for FUSE: who makes a file is told by a Creation
+
+  // Makes a regular file that must not exist, and opens it with flags as for OpenWith.
+  ErrnoOr<OpenEntry> CreateFile(Dentry& dir, const Name& name, int flags, const Creation& creation);
+  // The same without a name (O_TMPFILE); with O_EXCL in `flags` it can never be given one. Its
+  // Dentry is a deleted one from the start, for MakeLink.
+  ErrnoOr<OpenEntry> CreateUnnamed(Dentry& dir, int flags, const Creation& creation);
+  ErrnoOr<Entry> MakeDir(Dentry& dir, const Name& name, const Creation& creation);
+  ErrnoOr<Entry> MakeSymlink(Dentry& dir, const Name& name, const SymlinkTarget& target,
+                             const Creation& creation);
+  // `type` is S_IFREG, S_IFIFO, S_IFSOCK, S_IFCHR or S_IFBLK; `device` is as in stat(2). Whether
+  // the client may make devices is for the caller to decide.
+  ErrnoOr<Entry> MakeNode(Dentry& dir, const Name& name, uint32_t type, uint64_t device,
+                          const Creation& creation);
+  // With RENAME_WHITEOUT, whose whiteout it is.
+  ErrnoOr<void> Rename(Dentry& old_dir, const Name& old_name, Dentry& new_dir, const Name& new_name,
+                       unsigned flags, const Creation& creation);
+
   // ---- host sockets
 
   ErrnoOr<UniqueFd> Connect(Dentry& socket, int type, const sys::Credentials* creds);
@@ -178,6 +303,27 @@ class Filesystem {
   // for.
   ErrnoOr<size_t> ListXattr(Dentry& dentry, std::span<char> names);
   ErrnoOr<void> RemoveXattr(Dentry& dentry, absl::string_view name);
+
+  // The same for any name and any type of file, symlinks and special files too: which of them a
+  // client may see is for the caller to decide. Nothing is opened for its content.
+  ErrnoOr<size_t> GetAnyXattr(Dentry& dentry, absl::string_view name, std::span<std::byte> value);
+  ErrnoOr<void> SetAnyXattr(Dentry& dentry, absl::string_view name,
+                            std::span<const std::byte> value, int flags);
+  ErrnoOr<size_t> ListAnyXattr(Dentry& dentry, std::span<char> names);
+  ErrnoOr<void> RemoveAnyXattr(Dentry& dentry, absl::string_view name);
+
+  // ---- saving and restoring
+
+  // Every request of a client that works on the tree passes it; a save closes it.
+  RequestGate& gate() { return gate_; }
+  // Where ReadDir goes on in a directory: a cookie of the host.
+  ErrnoOr<uint64_t> PositionOf(Handle& handle);
+  ErrnoOr<void> SetPosition(Handle& handle, uint64_t cookie);
+  // What stands in for a file that is not there any more, or not the one it was: every use of it is
+  // ESTALE, and no lookup finds it.
+  RefPtr<Dentry> AddStale(Dentry& dir, absl::string_view name, uint32_t type);
+  // An open file that opens itself when it is first used.
+  RefPtr<Handle> MakeUnopened(Dentry& dentry, int flags);
 
   // ---- the caches
 
@@ -195,9 +341,16 @@ class Filesystem {
  private:
   Filesystem(UniqueFd proc_fds, const FilesystemOptions& options);
 
-  // The Dentry's O_PATH descriptor, reopened by name and verified if it had been given up.
+  // The Dentry's O_PATH descriptor, opened by name and verified if there is none.
   ErrnoOr<PathFd> Pin(const Dentry& dentry);
   ErrnoOr<PathFd> PinSlow(const Dentry& dentry);
+  ErrnoOr<PathFd> PinByName(const Dentry& dentry);
+  ErrnoOr<PathFd> PinByHandle(const Inode& inode);
+  // Attributes of a file without a descriptor, which it goes on without.
+  ErrnoOr<sys::Attr> StatByName(const Dentry& dentry);
+  // Does it again as long as it comes to ESTALE because of a rename by us.
+  template <typename F>
+  std::invoke_result_t<F> DespiteRenames(F&& by_name);
   ErrnoOr<PathFd> ReopenByName(const Dentry& dentry, BorrowedFd parent, const std::string& name);
   // The Handle's own host descriptor, opened now if the first was donated.
   ErrnoOr<BorrowedFd> FdOf(Handle& handle);
@@ -206,10 +359,25 @@ class Filesystem {
 
   // Opens a name that is not known yet (or not any more) and puts it into the tree.
   ErrnoOr<Entry> OpenChild(Dentry& dir, BorrowedFd dir_fd, const Name& name);
-  Entry AddChild(Dentry& dir, const Name& name, UniqueFd fd, const sys::Attr& attr);
+  // The same without opening what is found, where its identity is exact without a descriptor.
+  ErrnoOr<Entry> StatNewChild(Dentry& dir, BorrowedFd dir_fd, const Name& name);
+  // The Inode of an opened file. Asks what kind of file system it is on, if nobody has yet.
+  ErrnoOr<RefPtr<Inode>> Intern(UniqueFd fd, const sys::Attr& attr);
+  // Whether a name that has these attributes leads to the Inode.
+  bool LeadsTo(const Inode& inode, BorrowedFd dir_fd, const Name& name, const sys::Attr& attr);
+
+  // File handles; see filesystem_handles.cc.
+  absl::Status TryHandles();
+  ErrnoOr<std::optional<sys::FileHandle>> HandleOf(BorrowedFd fd, const sys::Attr& attr);
+  ErrnoOr<std::optional<sys::FileHandle>> NoHandle(Errno error, uint64_t mnt_id);
+  RefPtr<Inode> InternByHandle(BorrowedFd dir_fd, const Name& name, const sys::Attr& attr);
+  bool MakeMountFd(const Inode& inode);
+
+  ErrnoOr<Entry> AddChild(Dentry& dir, const Name& name, UniqueFd fd, const sys::Attr& attr);
   // Makes room for one more Dentry, or one more descriptor.
   ErrnoOr<void> ReserveNode();
   ErrnoOr<void> ReserveFd();
+  size_t GiveUpBatch() const;
   // Whether `error` was a lack of descriptors and some could be given up: then the call is worth a
   // second try.
   bool GaveUpFdsAfter(Errno error);
@@ -221,6 +389,16 @@ class Filesystem {
     if (!result.ok() && GaveUpFdsAfter(result.error())) return open();
     return result;
   }
+
+  // How a file for a FUSE client is made; see filesystem_create.cc.
+  struct Plan;
+  ErrnoOr<Plan> PlanCreation(BorrowedFd dir_fd, const Creation& creation);
+  ErrnoOr<sys::Attr> GiveAway(BorrowedFd fd, const Plan& plan, const Creation& creation);
+  ErrnoOr<OpenEntry> AddOpened(Dentry& dir, const Name& name, UniqueFd fd, int flags,
+                               const Plan& plan, const Creation& creation);
+  template <typename Make>
+  ErrnoOr<Entry> MakeByName(Dentry& dir, const Name& name, uint32_t type, const Creation& creation,
+                            Make&& make);
 
   struct NewFile {
     UniqueFd fd;       // open with the access asked for
@@ -234,11 +412,19 @@ class Filesystem {
   ErrnoOr<Entry> Adopt(Dentry& dir, BorrowedFd dir_fd, const Name& name, uint32_t type, Owner owner,
                        int undo_flags);
   bool IsOwn(Owner owner) const;
+  // What keeps set-id bits from outliving a change of the content of the file, if they shall not and
+  // it has any.
+  ErrnoOr<std::optional<sys::ScopedNoSetId>> GuardSetId(SetIdBits set_id, const Dentry& dentry,
+                                                        BorrowedFd fd);
   // Keeps the file of a Dentry reachable for its clients when its name goes.
   void KeepReachable(const Dentry& dentry);
 
+  RequestGate gate_;
   const sys::ProcFds proc_fds_;
   const FilesystemOptions options_;
+  bool use_handles_ = false;  // set once, by Create
+  absl::Mutex complaints_mu_;
+  absl::flat_hash_set<uint64_t> complaints_ ABSL_GUARDED_BY(complaints_mu_);  // mounts, by id
   const uint32_t own_uid_;
   const uint32_t own_gid_;
   std::atomic<size_t> handle_fds_{0};
@@ -246,6 +432,9 @@ class Filesystem {
   DentryCache dentries_;
   RefPtr<Dentry> root_;
   std::atomic<uint64_t> rename_count_{0};
+  // Renames between the host's change of the names and ours, and how many have been through that.
+  std::atomic<uint32_t> renames_running_{0};
+  std::atomic<uint64_t> renames_done_{0};
 };
 
 }  // namespace gofer::fs

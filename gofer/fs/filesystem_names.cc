@@ -7,6 +7,7 @@
 #include <functional>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "gofer/base/status_macros.h"
 #include "gofer/fs/filesystem.h"
 
@@ -63,17 +64,23 @@ ErrnoOr<OpenEntry> Filesystem::CreateFile(Dentry& dir, const Name& name, uint32_
   absl::MutexLock lock(&dir.dir().op_mu);
   ASSIGN_OR_RETURN(const PathFd dir_fd, Pin(dir));
   ASSIGN_OR_RETURN(NewFile file, CreateHostFile(dir_fd, name, mode, owner, access));
-  Entry entry = AddChild(dir, name, std::move(file.path_fd), file.attr);
+  ErrnoOr<Entry> entry = AddChild(dir, name, std::move(file.path_fd), file.attr);
+  if (!entry.ok()) {
+    (void)sys::Unlink(dir_fd, name, 0);
+    return entry.error();
+  }
   auto handle =
-      RefPtr<Handle>::Adopt(new Handle(entry.dentry, access, std::move(file.fd), handle_fds_));
-  return OpenEntry{.entry = std::move(entry), .handle = std::move(handle)};
+      RefPtr<Handle>::Adopt(new Handle(entry->dentry, access, std::move(file.fd), handle_fds_));
+  return OpenEntry{.entry = *std::move(entry), .handle = std::move(handle)};
 }
 
 ErrnoOr<Entry> Filesystem::MakeFile(Dentry& dir, const Name& name, uint32_t mode, Owner owner) {
   absl::MutexLock lock(&dir.dir().op_mu);
   ASSIGN_OR_RETURN(const PathFd dir_fd, Pin(dir));
   ASSIGN_OR_RETURN(NewFile file, CreateHostFile(dir_fd, name, mode, owner, O_RDONLY));
-  return AddChild(dir, name, std::move(file.path_fd), file.attr);
+  ErrnoOr<Entry> entry = AddChild(dir, name, std::move(file.path_fd), file.attr);
+  if (!entry.ok()) (void)sys::Unlink(dir_fd, name, 0);
+  return entry;
 }
 
 ErrnoOr<Entry> Filesystem::Adopt(Dentry& dir, BorrowedFd dir_fd, const Name& name, uint32_t type,
@@ -194,6 +201,11 @@ ErrnoOr<void> Filesystem::Rename(Dentry& old_dir, const Name& old_name, Dentry& 
   const RefPtr<Dentry> moved = dentries_.Find(old_dir, old_name.view());
   const RefPtr<Dentry> replaced = dentries_.Find(new_dir, new_name.view());
   if (replaced) KeepReachable(*replaced);
+  renames_running_.fetch_add(1, std::memory_order_acq_rel);
+  const auto done = absl::MakeCleanup([this] {
+    renames_done_.fetch_add(1, std::memory_order_acq_rel);
+    renames_running_.fetch_sub(1, std::memory_order_acq_rel);
+  });
   RETURN_IF_ERROR(sys::Rename(old_fd, old_name, new_fd, new_name, flags));
   rename_count_.fetch_add(1, std::memory_order_release);
 

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "glog/logging.h"
+#include "gofer/fs/filesystem_fixture.h"
 #include "gtest/gtest.h"
 #include "test/support/temp_tree.h"
 
@@ -19,59 +19,6 @@ namespace gofer::fs {
 namespace {
 
 using ::gofer::testing::CountOpenFds;
-using ::gofer::testing::TempTree;
-
-Name N(absl::string_view text) {
-  ErrnoOr<Name> name = Name::Parse(text);
-  CHECK(name.ok()) << text;
-  return *name;
-}
-
-template <typename T>
-int ErrorOf(const ErrnoOr<T>& result) {
-  return result.ok() ? 0 : result.error().value();
-}
-
-class FilesystemTest : public ::testing::Test {
- protected:
-  explicit FilesystemTest(const FilesystemOptions& options = {}) {
-    umask(0);
-    ErrnoOr<UniqueFd> proc_fds = sys::OpenProcSelfFd();
-    CHECK(proc_fds.ok());
-    auto created = Filesystem::Create(tree_.OpenPath(), *std::move(proc_fds), options);
-    CHECK(created.ok()) << created.status();
-    fs_ = *std::move(created);
-  }
-
-  Entry Walk(absl::string_view path) {
-    Entry at = {.dentry = RefPtr<Dentry>(&fs_->root()), .attr = {}};
-    size_t begin = 0;
-    while (begin < path.size()) {
-      const size_t end = std::min(path.find('/', begin), path.size());
-      ErrnoOr<Entry> next = fs_->Lookup(*at.dentry, N(path.substr(begin, end - begin)));
-      CHECK(next.ok()) << path << ": " << next.error().ToString();
-      at = *std::move(next);
-      begin = end + 1;
-    }
-    return at;
-  }
-
-  std::vector<std::string> List(Dentry& dir, size_t budget) {
-    ErrnoOr<RefPtr<Handle>> handle = fs_->Open(dir, O_RDONLY);
-    CHECK(handle.ok());
-    std::vector<std::string> names;
-    for (bool rewind = true;; rewind = false) {
-      const size_t before = names.size();
-      const ErrnoOr<void> read = fs_->ReadDir(
-          **handle, rewind, budget, [&](const DirEntry& entry) { names.emplace_back(entry.name); });
-      CHECK(read.ok());
-      if (names.size() == before) return names;
-    }
-  }
-
-  TempTree tree_;
-  std::unique_ptr<Filesystem> fs_;
-};
 
 TEST_F(FilesystemTest, LookupFindsTheSameDentryAgain) {
   tree_.Mkdir("d");
@@ -439,6 +386,95 @@ TEST_F(FilesystemTest, ADeepChainIsReleasedWithoutRecursion) {
   const Entry last = chain.back();
   chain.clear();
   EXPECT_EQ(fs_->dentries().size(), size_t{kDepth} + 1);
+}
+
+// ---- names that are looked up without being opened
+
+class UnopenedTest : public FilesystemTest {
+ protected:
+  Entry Find(Dentry& dir, absl::string_view name) {
+    ErrnoOr<Entry> found = fs_->LookupUnopened(dir, N(name));
+    CHECK(found.ok()) << name << ": " << found.error().ToString();
+    return *std::move(found);
+  }
+};
+
+TEST_F(UnopenedTest, ALookupTakesNoDescriptorAndTheFileIsOpenedWhenNeeded) {
+  tree_.Write("f", "text");
+  const size_t base = CountOpenFds();
+  const Entry file = Find(fs_->root(), "f");
+  EXPECT_EQ(file.attr.stx_size, 4u);
+  EXPECT_EQ(CountOpenFds(), base);
+  EXPECT_EQ(Find(fs_->root(), "f").dentry, file.dentry);
+  EXPECT_EQ(fs_->Stat(*file.dentry)->stx_size, 4u);
+  const ErrnoOr<RefPtr<Handle>> handle = fs_->OpenWith(*file.dentry, O_RDONLY);
+  ASSERT_TRUE(handle.ok());
+  EXPECT_EQ(fs_->Lookup(fs_->root(), N("f"))->dentry, file.dentry);
+}
+
+TEST_F(UnopenedTest, HardLinksShareTheInode) {
+  tree_.Write("a", "x");
+  tree_.Link("a", "b");
+  const Entry a = Find(fs_->root(), "a");
+  const Entry b = Find(fs_->root(), "b");
+  EXPECT_EQ(&a.dentry->inode(), &b.dentry->inode());
+}
+
+TEST_F(UnopenedTest, WhatWasReplacedOnTheHostIsESTALEAndFoundAnew) {
+  tree_.Write("f", "old");
+  const Entry old_file = Find(fs_->root(), "f");
+  tree_.Write("g", "newer");
+  tree_.Rename("g", "f");
+  EXPECT_EQ(ErrorOf(fs_->Stat(*old_file.dentry)), ESTALE);
+  EXPECT_EQ(ErrorOf(fs_->OpenWith(*old_file.dentry, O_RDONLY)), ESTALE);
+  const Entry new_file = Find(fs_->root(), "f");
+  EXPECT_NE(new_file.dentry, old_file.dentry);
+  tree_.Unlink("f");
+  EXPECT_EQ(ErrorOf(fs_->LookupUnopened(fs_->root(), N("f"))), ENOENT);
+}
+
+// The number of a file that is gone may be another's at once.
+TEST_F(UnopenedTest, AReusedInodeNumberIsAnotherFile) {
+  for (int i = 0; i < 50; ++i) {
+    tree_.Write("f", "old");
+    const Entry old_file = Find(fs_->root(), "f");
+    tree_.Unlink("f");
+    usleep(5000);  // times of the host are no finer than its tick
+    tree_.Write("f", "new");
+    const Entry new_file = Find(fs_->root(), "f");
+    if (new_file.attr.stx_ino != old_file.attr.stx_ino) continue;
+    EXPECT_NE(&new_file.dentry->inode(), &old_file.dentry->inode());
+    EXPECT_EQ(ErrorOf(fs_->Stat(*old_file.dentry)), ESTALE);
+    return;
+  }
+  GTEST_SKIP() << "this file system does not give a number twice";
+}
+
+TEST_F(UnopenedTest, AnUnlinkedFileStaysReachable) {
+  tree_.Write("f", "text");
+  tree_.Mkdir("d");
+  const Entry file = Find(fs_->root(), "f");
+  const Entry dir = Find(fs_->root(), "d");
+  ASSERT_EQ(ErrorOf(fs_->Unlink(fs_->root(), N("f"), 0)), 0);
+  ASSERT_EQ(ErrorOf(fs_->Unlink(fs_->root(), N("d"), AT_REMOVEDIR)), 0);
+  EXPECT_EQ(fs_->Stat(*file.dentry)->stx_size, 4u);
+  EXPECT_EQ(fs_->Stat(*dir.dentry)->stx_nlink, 0u);
+  EXPECT_EQ(ErrorOf(fs_->LookupUnopened(*dir.dentry, N("x"))), ENOENT);
+}
+
+TEST_F(UnopenedTest, RenamedByUsItIsStillFound) {
+  tree_.Mkdir("d");
+  tree_.Write("f", "text");
+  const Entry file = Find(fs_->root(), "f");
+  const Entry dir = Find(fs_->root(), "d");
+  ASSERT_EQ(ErrorOf(fs_->Rename(fs_->root(), N("f"), *dir.dentry, N("g"), 0)), 0);
+  EXPECT_EQ(fs_->Stat(*file.dentry)->stx_size, 4u);
+  EXPECT_EQ(Find(*dir.dentry, "g").dentry, file.dentry);
+}
+
+TEST_F(UnopenedTest, NothingOfThisTreeCrossesAMount) {
+  tree_.Mkdir("d");
+  EXPECT_FALSE(CrossesMount(fs_->root(), Find(fs_->root(), "d").attr));
 }
 
 }  // namespace

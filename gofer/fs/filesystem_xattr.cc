@@ -28,11 +28,17 @@ bool IsAllowed(absl::string_view name, Use use) {
   return use == Use::kRead && name == "security.capability";
 }
 
-ErrnoOr<std::string> CheckName(absl::string_view name, Use use) {
+// Any name that the kernel would look at.
+ErrnoOr<std::string> CheckAnyName(absl::string_view name) {
   if (name.empty() || name.size() > kMaxXattrName) return Errno(ERANGE);
   if (std::memchr(name.data(), '\0', name.size()) != nullptr) return Errno(EINVAL);
-  if (!IsAllowed(name, use)) return Errno(EOPNOTSUPP);
   return std::string(name);
+}
+
+ErrnoOr<std::string> CheckName(absl::string_view name, Use use) {
+  ASSIGN_OR_RETURN(std::string checked, CheckAnyName(name));
+  if (!IsAllowed(name, use)) return Errno(EOPNOTSUPP);
+  return checked;
 }
 
 bool HasXattrs(const Dentry& dentry) {
@@ -85,6 +91,31 @@ ErrnoOr<void> Filesystem::RemoveXattr(Dentry& dentry, absl::string_view name) {
   if (!HasXattrs(dentry)) return Errno(ENODATA);
   ASSIGN_OR_RETURN(const UniqueFd fd, OpenForXattr(dentry));
   return sys::RemoveXattr(fd, checked.c_str());
+}
+
+ErrnoOr<size_t> Filesystem::GetAnyXattr(Dentry& dentry, absl::string_view name,
+                                        std::span<std::byte> value) {
+  ASSIGN_OR_RETURN(const std::string checked, CheckAnyName(name));
+  ASSIGN_OR_RETURN(const PathFd fd, Pin(dentry));
+  return proc_fds_.GetXattr(fd, checked.c_str(), value);
+}
+
+ErrnoOr<void> Filesystem::SetAnyXattr(Dentry& dentry, absl::string_view name,
+                                      std::span<const std::byte> value, int flags) {
+  ASSIGN_OR_RETURN(const std::string checked, CheckAnyName(name));
+  ASSIGN_OR_RETURN(const PathFd fd, Pin(dentry));
+  return proc_fds_.SetXattr(fd, checked.c_str(), value, flags);
+}
+
+ErrnoOr<size_t> Filesystem::ListAnyXattr(Dentry& dentry, std::span<char> names) {
+  ASSIGN_OR_RETURN(const PathFd fd, Pin(dentry));
+  return proc_fds_.ListXattr(fd, names);
+}
+
+ErrnoOr<void> Filesystem::RemoveAnyXattr(Dentry& dentry, absl::string_view name) {
+  ASSIGN_OR_RETURN(const std::string checked, CheckAnyName(name));
+  ASSIGN_OR_RETURN(const PathFd fd, Pin(dentry));
+  return proc_fds_.RemoveXattr(fd, checked.c_str());
 }
 
 }  // namespace gofer::fs

@@ -15,12 +15,15 @@
 
 #include <atomic>
 #include <cstddef>
+#include <memory>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "gofer/base/ref_ptr.h"
 #include "gofer/base/unique_fd.h"
 #include "gofer/fs/dentry.h"
+#include "gofer/fs/dir_cursor.h"
 
 namespace gofer::fs {
 
@@ -30,9 +33,12 @@ class Handle : public RefCounted<Handle> {
  public:
   Dentry& dentry() const { return *dentry_; }
   // O_RDONLY, O_WRONLY, O_RDWR or 3, which opens for neither.
-  int access() const { return access_; }
-  bool readable() const { return access_ == O_RDONLY || access_ == O_RDWR; }
-  bool writable() const { return access_ == O_WRONLY || access_ == O_RDWR; }
+  int access() const { return flags_ & O_ACCMODE; }
+  bool readable() const { return access() == O_RDONLY || access() == O_RDWR; }
+  bool writable() const { return access() == O_WRONLY || access() == O_RDWR; }
+  // The flags that count, as it was opened with them.
+  int flags() const { return flags_; }
+  bool direct() const { return (flags_ & O_DIRECT) != 0; }
 
   // The host descriptor to donate: ours no longer. Before any other thread can know of the Handle.
   UniqueFd Donate() {
@@ -50,16 +56,17 @@ class Handle : public RefCounted<Handle> {
   friend class Filesystem;
 
   // `open_fds` counts the descriptors that Handles hold; the Filesystem's.
-  Handle(RefPtr<Dentry> dentry, int access, UniqueFd fd, std::atomic<size_t>& open_fds)
-      : dentry_(std::move(dentry)), access_(access), open_fds_(open_fds), fd_(fd.Release()) {
+  Handle(RefPtr<Dentry> dentry, int flags, UniqueFd fd, std::atomic<size_t>& open_fds)
+      : dentry_(std::move(dentry)), flags_(flags), open_fds_(open_fds), fd_(fd.Release()) {
     open_fds_.fetch_add(1, std::memory_order_relaxed);
   }
 
   const RefPtr<Dentry> dentry_;
-  const int access_;
+  const int flags_;
   std::atomic<size_t>& open_fds_;
   std::atomic<int> fd_;  // -1: donated; from then on changes once, to one of our own
   absl::Mutex position_mu_;
+  std::unique_ptr<DirCursor> cursor_ ABSL_GUARDED_BY(position_mu_);  // of ReadDirFrom
 };
 
 }  // namespace gofer::fs

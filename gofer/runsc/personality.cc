@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "glog/logging.h"
 #include "gofer/base/errno.h"
+#include "gofer/base/json.h"
 #include "gofer/base/status_macros.h"
 #include "gofer/base/unique_fd.h"
 #include "gofer/fs/filesystem.h"
@@ -18,6 +19,7 @@
 #include "gofer/runsc/connection_plan.h"
 #include "gofer/runsc/oci_spec.h"
 #include "gofer/runsc/rootfs.h"
+#include "gofer/server/lisafs_way.h"
 #include "gofer/server/log_output.h"
 #include "gofer/server/run_loop.h"
 #include "gofer/server/sandbox.h"
@@ -164,7 +166,7 @@ absl::Status Run(CommandLine& line, const std::vector<std::string>& arguments) {
     if (!moved.ok())
       return ToStatus(moved.error(), absl::StrCat("--debug-log-fd=", line.debug_log_fd));
   }
-  server::StartLogging({.format = server::LogFormat::kText, .fd = 2, .verbose = line.config.debug});
+  server::StartLogging({.format = server::LogFormat::kText, .fd = 2, .level = line.config.debug ? server::LogLevel::kDebug : server::LogLevel::kInfo});
 
   ASSIGN_OR_RETURN(oci::Spec spec, ReadSpec(BorrowedFd(line.spec_fd), line.bundle));
   RETURN_IF_ERROR(ApplyAnnotations(spec, line.config));
@@ -192,7 +194,9 @@ absl::Status Run(CommandLine& line, const std::vector<std::string>& arguments) {
                              {.max_fds = server::DescriptorsForFiles(descriptor_limit)}));
   lisafs::Server lisafs_server(filesystem.get(), ToServerOptions(line));
   RETURN_IF_ERROR(AddConnections(lisafs_server, line, plan, spec));
-  RETURN_IF_ERROR(loop.Run(lisafs_server, {}));
+  server::LisafsWay lisafs_way(lisafs_server, {});
+  server::WayIn* const ways[] = {&lisafs_way};
+  RETURN_IF_ERROR(loop.Run(ways));
   LOG(INFO) << "all connections have ended";
   WaitForSentryExit(line.sync_sentry_exit_fd);
   return absl::OkStatus();
@@ -200,7 +204,7 @@ absl::Status Run(CommandLine& line, const std::vector<std::string>& arguments) {
 
 // As runsc writes it, for engines that show the last error of a container's log.
 std::string AsRunscError(absl::string_view message) {
-  return absl::StrCat("{\"msg\":", server::JsonQuote(message), ",\"level\":\"error\",\"time\":\"",
+  return absl::StrCat("{\"msg\":", JsonQuote(message), ",\"level\":\"error\",\"time\":\"",
                       absl::FormatTime(absl::RFC3339_full, absl::Now(), absl::UTCTimeZone()),
                       "\"}\n");
 }

@@ -1,4 +1,4 @@
-// A counter in the kernel that one thread raises and another polls for.
+// A counter in the kernel that one thread raises and another polls for: our own, or a peer's.
 //
 // Owner:   owns its descriptor. Threads: safe. Errors: only at creation.
 // Source:  eventfd(2).
@@ -25,6 +25,23 @@ class EventFd {
   explicit EventFd(UniqueFd fd) : fd_(std::move(fd)) {}
 
   UniqueFd fd_;
+};
+
+// An eventfd that a peer gave us to raise; or none, which is raised in vain.
+class PeerEvent {
+ public:
+  PeerEvent() = default;
+  explicit PeerEvent(UniqueFd fd);
+
+  bool valid() const { return fd_.valid(); }
+  // Does not wait: an eventfd that cannot take more is readable already. Whether writing waits is a
+  // property that the peer shares and may change; one that makes it wait at the wrong moment keeps
+  // the thread that raises, until that gets a signal.
+  void Raise() const;
+
+ private:
+  UniqueFd fd_;
+  bool waits_ = false;  // the peer made it without O_NONBLOCK
 };
 
 }  // namespace gofer::sys

@@ -6,9 +6,17 @@
 
 namespace gofer::sys {
 
-void WaitForHangup(BorrowedFd socket) {
+namespace {
+
+int Poll(BorrowedFd socket, int timeout) {
   struct pollfd entry = {.fd = socket.get(), .events = POLLRDHUP, .revents = 0};
-  internal::Call("poll", [&] { return ::poll(&entry, 1, /*timeout=*/-1); });
+  return internal::Call("poll", [&] { return ::poll(&entry, 1, timeout); });
 }
+
+}  // namespace
+
+void WaitForHangup(BorrowedFd socket) { Poll(socket, /*timeout=*/-1); }
+
+bool HasHungUp(BorrowedFd socket) { return Poll(socket, /*timeout=*/0) > 0; }
 
 }  // namespace gofer::sys

@@ -192,6 +192,12 @@ ErrnoOr<UniqueFd> CreateExclusive(BorrowedFd dir, const Name& name, int access, 
   }));
 }
 
+ErrnoOr<UniqueFd> CreateExclusiveWith(BorrowedFd dir, const Name& name, int flags, uint32_t mode) {
+  return Opened(Call("openat", [&] {
+    return ::openat(dir.get(), name.c_str(), flags | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+  }));
+}
+
 ErrnoOr<void> Mkdir(BorrowedFd dir, const Name& name, uint32_t mode) {
   return Done(Call("mkdirat", [&] { return ::mkdirat(dir.get(), name.c_str(), mode); }));
 }
@@ -200,6 +206,10 @@ ErrnoOr<void> MakeWhiteout(BorrowedFd dir, const Name& name, uint32_t mode) {
   return Done(Call("mknodat", [&] {
     return ::mknodat(dir.get(), name.c_str(), S_IFCHR | mode, makedev(0, 0));
   }));
+}
+
+ErrnoOr<void> MakeNode(BorrowedFd dir, const Name& name, uint32_t mode, uint64_t device) {
+  return Done(Call("mknodat", [&] { return ::mknodat(dir.get(), name.c_str(), mode, device); }));
 }
 
 ErrnoOr<void> Symlink(const SymlinkTarget& target, BorrowedFd dir, const Name& name) {

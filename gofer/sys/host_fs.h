@@ -71,10 +71,14 @@ ErrnoOr<void> SetTimes(BorrowedFd fd, const struct timespec times[2]);
 // Creates a regular file that did not exist and opens it with `access` (O_RDONLY, O_WRONLY or
 // O_RDWR).
 ErrnoOr<UniqueFd> CreateExclusive(BorrowedFd dir, const Name& name, int access, uint32_t mode);
+// The same with further flags of open(2): what `flags` says is what the description has.
+ErrnoOr<UniqueFd> CreateExclusiveWith(BorrowedFd dir, const Name& name, int flags, uint32_t mode);
 ErrnoOr<void> Mkdir(BorrowedFd dir, const Name& name, uint32_t mode);
 // The one device node that needs no privilege and no trust: character device 0:0, overlayfs's
 // whiteout.
 ErrnoOr<void> MakeWhiteout(BorrowedFd dir, const Name& name, uint32_t mode);
+// Any type but a directory or symlink; `device` is makedev(3)'s.
+ErrnoOr<void> MakeNode(BorrowedFd dir, const Name& name, uint32_t mode, uint64_t device);
 ErrnoOr<void> Symlink(const SymlinkTarget& target, BorrowedFd dir, const Name& name);
 ErrnoOr<void> Unlink(BorrowedFd dir, const Name& name, int flags);
 ErrnoOr<void> Rename(BorrowedFd old_dir, const Name& old_name, BorrowedFd new_dir,
@@ -107,6 +111,17 @@ class ProcFds {
   ErrnoOr<void> Link(BorrowedFd fd, BorrowedFd dir, const Name& name) const;
   // EOPNOTSUPP for a symlink.
   ErrnoOr<void> ChangeMode(BorrowedFd fd, uint32_t mode) const;
+
+  // A regular file without a name, in the directory that `dir` (O_PATH too) refers to.
+  ErrnoOr<UniqueFd> CreateUnnamed(BorrowedFd dir, int flags, uint32_t mode) const;
+
+  // Extended attributes of what `fd` (O_PATH too) refers to, also of a symlink or special file. The
+  // caller has checked `name` for length.
+  ErrnoOr<size_t> GetXattr(BorrowedFd fd, const char* name, std::span<std::byte> value) const;
+  ErrnoOr<void> SetXattr(BorrowedFd fd, const char* name, std::span<const std::byte> value,
+                         int flags) const;
+  ErrnoOr<size_t> ListXattr(BorrowedFd fd, std::span<char> names) const;
+  ErrnoOr<void> RemoveXattr(BorrowedFd fd, const char* name) const;
 
   BorrowedFd dir() const { return dir_; }
 

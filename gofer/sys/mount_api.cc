@@ -1,13 +1,20 @@
 #include "gofer/sys/mount_api.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "absl/strings/str_cat.h"
 #include "gofer/base/status_macros.h"
 #include "gofer/sys/call.h"
+
+#ifndef STATX_MNT_ID_UNIQUE
+#define STATX_MNT_ID_UNIQUE 0x4000u  // Linux 6.8; stx_mnt_id then is one that is never used again
+#endif
 
 namespace gofer::sys {
 namespace {
@@ -35,6 +42,15 @@ ErrnoOr<void> SetAttributes(BorrowedFd mount, struct mount_attr attributes, Recu
   return Done(Call("mount_setattr", [&] {
     return syscall(SYS_mount_setattr, mount.get(), "", flags, &attributes, sizeof(attributes));
   }));
+}
+
+ErrnoOr<MountIdentity> Identify(int dir, const char* path, int flags) {
+  struct statx attr;
+  RETURN_IF_ERROR(Done(Call("statx", [&] {
+    return ::statx(dir, path, flags | AT_STATX_DONT_SYNC, STATX_MNT_ID | STATX_MNT_ID_UNIQUE,
+                   &attr);
+  })));
+  return MountIdentity{attr.stx_mnt_id, attr.stx_dev_major, attr.stx_dev_minor};
 }
 
 }  // namespace
@@ -78,6 +94,38 @@ ErrnoOr<void> AttachTree(BorrowedFd tree, BorrowedFd target) {
   return Done(Call("move_mount", [&] {
     return syscall(SYS_move_mount, tree.get(), "", target.get(), "", kFlags);
   }));
+}
+
+ErrnoOr<MountIdentity> MountOf(BorrowedFd file) { return Identify(file.get(), "", AT_EMPTY_PATH); }
+
+ErrnoOr<MountIdentity> MountAt(const char* path) {
+  return Identify(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT);
+}
+
+ErrnoOr<void> Unmount(const char* path) {
+  return Done(Call("umount2", [&] { return ::umount2(path, UMOUNT_NOFOLLOW); }));
+}
+
+ErrnoOr<void> UnmountByForce(const char* path) {
+  constexpr int kFlags = UMOUNT_NOFOLLOW | MNT_FORCE | MNT_DETACH;
+  return Done(Call("umount2", [&] { return ::umount2(path, kFlags); }));
+}
+
+ErrnoOr<void> SyncFilesystemAt(const char* path) {
+  ASSIGN_OR_RETURN(const UniqueFd directory, Opened(Call("open", [&] {
+                     return ::open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+                   })));
+  return Done(Call("syncfs", [&] { return ::syncfs(directory.get()); }));
+}
+
+ErrnoOr<std::string> PathOf(BorrowedFd file) {
+  const std::string link = absl::StrCat("/proc/self/fd/", file.get());
+  char path[PATH_MAX];
+  const ssize_t size =
+      Call("readlink", [&] { return ::readlink(link.c_str(), path, sizeof(path)); });
+  if (size < 0) return Errno::Last();
+  if (size == sizeof(path)) return Errno(ENAMETOOLONG);
+  return std::string(path, static_cast<size_t>(size));
 }
 
 ErrnoOr<void> RestrictMount(BorrowedFd mount, uint64_t attributes, Recursive recursive) {

@@ -9,12 +9,13 @@
 // Threads: start-up only, before there is a second thread: the process's root and working directory
 //          change.
 // Errors:  the kernel's errno. ENOSYS: the kernel is older than Linux 5.12.
-// Source:  open_tree(2), move_mount(2), mount_setattr(2), fsopen(2), pivot_root(2).
+// Source:  open_tree(2), move_mount(2), mount_setattr(2), fsopen(2), pivot_root(2), umount2(2).
 
 #ifndef GOFER_SYS_MOUNT_API_H_
 #define GOFER_SYS_MOUNT_API_H_
 
 #include <cstdint>
+#include <string>
 
 #include "gofer/base/errno.h"
 #include "gofer/base/unique_fd.h"
@@ -41,6 +42,28 @@ ErrnoOr<UniqueFd> NewTmpfs();
 // Puts a detached tree onto `target`; from then on `tree` is a descriptor of the attached mount's
 // root.
 ErrnoOr<void> AttachTree(BorrowedFd tree, BorrowedFd target);
+
+// ---- one mount at a path, by somebody who does not hold it
+
+// Numbers that no other mount has: from Linux 6.8 on never, before that at the same time.
+struct MountIdentity {
+  uint64_t mount_id;
+  uint32_t device_major;
+  uint32_t device_minor;
+
+  friend bool operator==(const MountIdentity&, const MountIdentity&) = default;
+};
+// Neither asks the file system, which may be one that does not answer.
+ErrnoOr<MountIdentity> MountOf(BorrowedFd file);
+ErrnoOr<MountIdentity> MountAt(const char* path);  // the topmost
+// EBUSY while somebody uses it.
+ErrnoOr<void> Unmount(const char* path);
+// At once: those who use it get errors from then on, where the file system can do that.
+ErrnoOr<void> UnmountByForce(const char* path);
+// Writes back what the file system at `path` has been told and keeps.
+ErrnoOr<void> SyncFilesystemAt(const char* path);
+// Where a file is, as /proc shows it.
+ErrnoOr<std::string> PathOf(BorrowedFd file);
 
 // ---- what a mount allows; `mount` is a descriptor of its root
 

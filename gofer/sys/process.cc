@@ -18,7 +18,9 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <vector>
 
 #include "gofer/base/status_macros.h"
@@ -105,6 +107,26 @@ ErrnoOr<std::string> ReadToEnd(BorrowedFd fd, size_t limit) {
   return bytes;
 }
 
+ErrnoOr<std::string> ReadFile(const char* path, size_t limit) {
+  const UniqueFd file(Call("open", [&] { return ::open(path, O_RDONLY | O_CLOEXEC); }));
+  if (!file.valid()) return Errno::Last();
+  return ReadToEnd(file, limit);
+}
+
+ErrnoOr<std::string> AbsolutePath(const std::string& path) {
+  if (!path.empty() && path[0] == '/') return path;
+  const std::unique_ptr<char, decltype(&std::free)> directory(::getcwd(nullptr, 0), &std::free);
+  if (directory == nullptr) return Errno::Last();
+  return std::string(directory.get()) + "/" + path;
+}
+
+ErrnoOr<std::string> ResolvePath(const std::string& path) {
+  const std::unique_ptr<char, decltype(&std::free)> resolved(::realpath(path.c_str(), nullptr),
+                                                             &std::free);
+  if (resolved == nullptr) return Errno::Last();
+  return std::string(resolved.get());
+}
+
 ErrnoOr<void> WriteAll(BorrowedFd fd, absl::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t put =
@@ -132,6 +154,19 @@ ErrnoOr<CapabilitySets> GetCapabilities() {
                         .inheritable = join(data[0].inheritable, data[1].inheritable)};
 }
 
+ErrnoOr<void> KeepCapabilities(uint64_t kept) {
+  ASSIGN_OR_RETURN(const CapabilitySets held, GetCapabilities());
+  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {};
+  for (int half = 0; half < 2; ++half) {
+    data[half].effective = static_cast<uint32_t>((held.effective & kept) >> (32 * half));
+    data[half].permitted = static_cast<uint32_t>((held.permitted & kept) >> (32 * half));
+  }
+  return Done(Call("capset", [&] { return syscall(SYS_capset, &header, data); }));
+}
+
+bool IsRoot() { return ::geteuid() == 0; }
+
 ErrnoOr<void> DropSupplementaryGroups() {
   return Done(Call("setgroups", [] { return ::setgroups(0, nullptr); }));
 }
@@ -140,6 +175,18 @@ ErrnoOr<void> SetIds(uint32_t uid, uint32_t gid) {
   // The group first: afterwards the right to change it is gone.
   RETURN_IF_ERROR(Done(Call("setresgid", [&] { return syscall(SYS_setresgid, gid, gid, gid); })));
   return Done(Call("setresuid", [&] { return syscall(SYS_setresuid, uid, uid, uid); }));
+}
+
+ErrnoOr<uint32_t> FindGroup(const std::string& name) {
+  struct group entry;
+  struct group* found = nullptr;
+  // A group's members are in the buffer too: it grows until they fit.
+  for (std::vector<char> buffer(1024);; buffer.resize(buffer.size() * 2)) {
+    const int error = ::getgrnam_r(name.c_str(), &entry, buffer.data(), buffer.size(), &found);
+    if (error == ERANGE && buffer.size() < 1 << 24) continue;
+    if (found != nullptr) return entry.gr_gid;
+    return Errno(error == 0 ? ENOENT : error);
+  }
 }
 
 ErrnoOr<void> SetNoNewPrivileges() {
@@ -174,7 +221,7 @@ ErrnoOr<void> ExecuteSelf(std::span<const std::string> arguments) {
 
 void ExitNow(int status) { ::_exit(status); }
 
-ErrnoOr<UniqueFd> ConnectNotifySocket(absl::string_view address) {
+ErrnoOr<UniqueFd> ConnectDatagram(absl::string_view address) {
   struct sockaddr_un name = {};
   name.sun_family = AF_UNIX;
   if (address.size() < 2 || address.size() >= sizeof(name.sun_path)) return Errno(EINVAL);

@@ -40,6 +40,12 @@ ErrnoOr<void> DuplicateAs(BorrowedFd fd, int as);
 // bytes.
 ErrnoOr<std::string> ReadToEnd(BorrowedFd fd, size_t limit);
 ErrnoOr<void> WriteAll(BorrowedFd fd, absl::string_view bytes);
+// All of the file at a path.
+ErrnoOr<std::string> ReadFile(const char* path, size_t limit);
+// The same path from the root directory, whatever the working directory will be. Nothing is looked up.
+ErrnoOr<std::string> AbsolutePath(const std::string& path);
+// The absolute path of what a path leads to, without a symbolic link in it.
+ErrnoOr<std::string> ResolvePath(const std::string& path);
 // The bytes read: 0 at end of file, else 1. Blocks.
 ErrnoOr<size_t> ReadOneByte(BorrowedFd fd);
 
@@ -52,9 +58,15 @@ struct CapabilitySets {
   uint64_t inheritable;
 };
 ErrnoOr<CapabilitySets> GetCapabilities();
+// Of the calling thread: of what it has, nothing but `kept`, and nothing inheritable.
+ErrnoOr<void> KeepCapabilities(uint64_t kept);
+// By the effective user id.
+bool IsRoot();
 ErrnoOr<void> DropSupplementaryGroups();
 // Real, effective and saved ids of the calling thread.
 ErrnoOr<void> SetIds(uint32_t uid, uint32_t gid);
+// The number of a group of this system; ENOENT if there is none of that name.
+ErrnoOr<uint32_t> FindGroup(const std::string& name);
 ErrnoOr<void> SetNoNewPrivileges();
 // No core file, no ptrace by an equal uid, /proc/PID owned by root.
 ErrnoOr<void> SetNotDumpable();
@@ -70,9 +82,9 @@ ErrnoOr<void> ChangeToRootDirectory();
 ErrnoOr<void> ExecuteSelf(std::span<const std::string> arguments);
 // Ends the process at once: no destructors, no other thread is waited for.
 [[noreturn]] void ExitNow(int status);
-// A datagram socket connected to the service manager's $NOTIFY_SOCKET (sd_notify(3)); '@' begins an
-// abstract name.
-ErrnoOr<UniqueFd> ConnectNotifySocket(absl::string_view address);
+// A datagram socket connected to the one at a path, such as the service manager's $NOTIFY_SOCKET
+// (sd_notify(3)) or syslog's; '@' begins an abstract name.
+ErrnoOr<UniqueFd> ConnectDatagram(absl::string_view address);
 // A system call that a seccomp filter traps is named on stderr, and the process exits with status
 // 159.
 ErrnoOr<void> ExitOnForbiddenCall();

@@ -160,7 +160,7 @@ TEST(Signals, AreReadFromADescriptor) {
   });
 }
 
-TEST(ConnectNotifySocket, ByPathAndByAbstractName) {
+TEST(ConnectDatagram, ByPathAndByAbstractName) {
   const testing::TempTree tree;
   const std::string names[] = {tree.At("notify"),
                                "@gofer-process-test-" + std::to_string(getpid())};
@@ -173,14 +173,14 @@ TEST(ConnectNotifySocket, ByPathAndByAbstractName) {
     const auto length =
         static_cast<socklen_t>(offsetof(struct sockaddr_un, sun_path) + name.size());
     ASSERT_EQ(bind(manager.get(), reinterpret_cast<struct sockaddr*>(&address), length), 0) << name;
-    const ErrnoOr<UniqueFd> socket = ConnectNotifySocket(name);
+    const ErrnoOr<UniqueFd> socket = ConnectDatagram(name);
     ASSERT_TRUE(socket.ok()) << name;
     ASSERT_TRUE(WriteAll(*socket, "READY=1").ok());
     char text[16];
     EXPECT_EQ(recv(manager.get(), text, sizeof(text), 0), 7);
   }
-  EXPECT_EQ(ConnectNotifySocket("").error(), Errno(EINVAL));
-  EXPECT_EQ(ConnectNotifySocket(std::string(200, 'x')).error(), Errno(EINVAL));
+  EXPECT_EQ(ConnectDatagram("").error(), Errno(EINVAL));
+  EXPECT_EQ(ConnectDatagram(std::string(200, 'x')).error(), Errno(EINVAL));
 }
 
 }  // namespace

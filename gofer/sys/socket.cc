@@ -6,6 +6,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -27,9 +28,11 @@ absl::Mutex& CwdMutex() {
   return *mutex;
 }
 
-struct ControlBuffer {
-  alignas(struct cmsghdr) char bytes[CMSG_SPACE(kMaxDonatedFds * sizeof(int))];
+template <size_t kFds>
+struct ControlBufferFor {
+  alignas(struct cmsghdr) char bytes[CMSG_SPACE(kFds * sizeof(int))];
 };
+using ControlBuffer = ControlBufferFor<kMaxDonatedFds>;
 
 // Puts `fds` into `message` as one SCM_RIGHTS record held in `control`.
 void AttachFds(std::span<const BorrowedFd> fds, ControlBuffer& control, struct msghdr& message) {
@@ -47,7 +50,8 @@ void AttachFds(std::span<const BorrowedFd> fds, ControlBuffer& control, struct m
   }
 }
 
-// Takes the descriptors out of a received message; those that find no place in `fds` are closed.
+// Takes the descriptors out of a received message, and counts them; those that find no place in
+// `fds` are closed.
 size_t DetachFds(struct msghdr& message, std::span<UniqueFd> fds) {
   size_t count = 0;
   for (struct cmsghdr* record = CMSG_FIRSTHDR(&message); record != nullptr;
@@ -58,7 +62,8 @@ size_t DetachFds(struct msghdr& message, std::span<UniqueFd> fds) {
       int fd;
       std::memcpy(&fd, CMSG_DATA(record) + i * sizeof(int), sizeof(int));
       UniqueFd owned(fd);
-      if (count < fds.size()) fds[count++] = std::move(owned);
+      if (count < fds.size()) fds[count] = std::move(owned);
+      ++count;
     }
   }
   return count;
@@ -168,17 +173,23 @@ ErrnoOr<UniqueFd> ReceiveFd(BorrowedFd socket) {
 
 ErrnoOr<Received> ReceiveWithFds(BorrowedFd socket, std::span<std::byte> to,
                                  std::span<UniqueFd> fds) {
-  ControlBuffer control;
+  ControlBufferFor<kMaxReceivedFds> control;
   struct iovec part = {.iov_base = to.data(), .iov_len = to.size()};
   struct msghdr message = {};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
-  message.msg_control = control.bytes;
-  message.msg_controllen = sizeof(control.bytes);
+  fds = fds.first(std::min(fds.size(), kMaxReceivedFds));
+  if (!fds.empty()) {
+    message.msg_control = control.bytes;
+    message.msg_controllen = CMSG_SPACE(fds.size() * sizeof(int));
+  }
   const ssize_t size =
       Call("recvmsg", [&] { return ::recvmsg(socket.get(), &message, MSG_CMSG_CLOEXEC); });
   if (size < 0) return Errno::Last();
-  return Received{.bytes = static_cast<size_t>(size), .fds = DetachFds(message, fds)};
+  const size_t count = DetachFds(message, fds);
+  return Received{.bytes = static_cast<size_t>(size),
+                  .fds = std::min(count, fds.size()),
+                  .fds_lost = count > fds.size() || (message.msg_flags & MSG_CTRUNC) != 0};
 }
 
 ErrnoOr<std::pair<UniqueFd, UniqueFd>> SeqpacketPair() {
@@ -202,6 +213,46 @@ ErrnoOr<void> CheckConnectedStream(BorrowedFd socket) {
     return Errno::Last();
   if (type != SOCK_STREAM || peer.sun_family != AF_UNIX) return Errno(EINVAL);
   return {};
+}
+
+ErrnoOr<uint32_t> PeerUid(BorrowedFd socket) {
+  struct ucred peer = {};
+  socklen_t size = sizeof(peer);
+  if (Call("getsockopt", [&] {
+        return ::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size);
+      }) < 0) {
+    return Errno::Last();
+  }
+  return peer.uid;
+}
+
+ErrnoOr<UniqueFd> ConnectToPath(const std::string& path) {
+  struct sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof(address.sun_path)) return Errno(ENAMETOOLONG);
+  std::copy(path.begin(), path.end(), address.sun_path);
+  UniqueFd socket(
+      Call("socket", [] { return ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0); }));
+  if (!socket.valid()) return Errno::Last();
+  if (Call("connect", [&] {
+        return ::connect(socket.get(), reinterpret_cast<const struct sockaddr*>(&address),
+                         sizeof(address));
+      }) < 0) {
+    return Errno::Last();
+  }
+  return socket;
+}
+
+ErrnoOr<bool> IsListening(BorrowedFd socket) {
+  int values[3];
+  const int options[] = {SO_DOMAIN, SO_TYPE, SO_ACCEPTCONN};
+  for (size_t i = 0; i < 3; ++i) {
+    socklen_t size = sizeof(values[i]);
+    if (::getsockopt(socket.get(), SOL_SOCKET, options[i], &values[i], &size) < 0)
+      return Errno::Last();
+  }
+  if (values[0] != AF_UNIX || values[1] != SOCK_STREAM) return Errno(EINVAL);
+  return values[2] != 0;
 }
 
 ErrnoOr<UniqueFd> Duplicate(BorrowedFd fd) {

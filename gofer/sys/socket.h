@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <utility>
 
 #include "gofer/base/errno.h"
@@ -35,10 +36,12 @@ ErrnoOr<void> SendAll(BorrowedFd socket, std::span<struct iovec> parts,
 ErrnoOr<void> SendFd(BorrowedFd socket, BorrowedFd fd);
 // Receives one message with one descriptor without waiting; ENOMSG if it carries none.
 ErrnoOr<UniqueFd> ReceiveFd(BorrowedFd socket);
-// Receives like Receive, and up to `fds.size()` descriptors; the client library's side.
+// Receives like Receive, and up to `fds.size()` descriptors.
+inline constexpr size_t kMaxReceivedFds = 32;
 struct Received {
   size_t bytes;
   size_t fds;
+  bool fds_lost;  // there were more than had room; those are closed
 };
 ErrnoOr<Received> ReceiveWithFds(BorrowedFd socket, std::span<std::byte> to,
                                  std::span<UniqueFd> fds);
@@ -49,6 +52,14 @@ ErrnoOr<std::pair<UniqueFd, UniqueFd>> SeqpacketPair();
 void Shutdown(BorrowedFd socket, int how);
 // Whether it is a connected stream socket of the unix family: EINVAL, ENOTSOCK, ENOTCONN if not.
 ErrnoOr<void> CheckConnectedStream(BorrowedFd socket);
+// The uid under which the other end was connected, as it is mapped here.
+ErrnoOr<uint32_t> PeerUid(BorrowedFd socket);
+// A blocking stream socket, connected to the socket file at `path` of a process's own choice; what
+// a command line names, never a client. ENAMETOOLONG past 107 bytes.
+ErrnoOr<UniqueFd> ConnectToPath(const std::string& path);
+// Whether it is a unix stream socket on which somebody has called listen(2): EINVAL for another
+// kind, ENOTSOCK.
+ErrnoOr<bool> IsListening(BorrowedFd socket);
 // Another descriptor of the same open file description, O_CLOEXEC.
 ErrnoOr<UniqueFd> Duplicate(BorrowedFd fd);
 // Blocking or not, for the open file description.

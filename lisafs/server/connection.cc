@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "gofer/base/request_gate.h"
 #include "gofer/base/status_macros.h"
 #include "gofer/sys/memory_map.h"
 #include "lisafs/server/op_table.h"
@@ -90,6 +91,7 @@ void Connection::Handle(Call& call) {
   const Op* const op = FindOp(call.id, server_options_.personality);
   if (op == nullptr) return call.Fail(Errno(EOPNOTSUPP));
   if (op->writes && options_.readonly) return call.Fail(Errno(EROFS));
+  const gofer::RequestGate::Pass pass(filesystem_.gate());
   if (const ErrnoOr<void> result = op->handler(*this, call); !result.ok())
     return call.Fail(result.error());
   if (!call.body.ok()) call.Fail(Errno(EIO));  // the reply would be longer than a client takes

@@ -19,12 +19,16 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "gofer/base/errno.h"
 #include "gofer/base/unique_fd.h"
 #include "gofer/fs/filesystem.h"
+#include "gofer/fs/snapshot.h"
+#include "gofer/fs/tree_restore.h"
 #include "lisafs/server/fd_table.h"
 #include "lisafs/server/options.h"
+#include "lisafs/server/state.h"
 #include "lisafs/transport/call.h"
 #include "lisafs/transport/channel.h"
 #include "lisafs/transport/main_socket.h"
@@ -43,6 +47,11 @@ class Connection final : public CallHandler {
   void Stop();
   // Ends it now: also a client that takes no replies holds nothing up.
   void ShutDown();
+
+  // What its client can name; while no request is served.
+  ConnectionState Save(gofer::fs::Snapshot& snapshot) const;
+  // Gives it back; before Serve. kDataLoss: the state is not one that was saved.
+  absl::Status Restore(const ConnectionState& state, gofer::fs::TreeRestore& tree);
 
   // Dispatch: supported? allowed? then the message's handler. Turns its errno into an Error reply.
   void Handle(Call& call) override;
@@ -73,6 +82,9 @@ class Connection final : public CallHandler {
   };
 
   void ShutDownChannels() ABSL_LOCKS_EXCLUDED(channels_mu_);
+  absl::Status RestoreFd(const FdState& state, gofer::fs::TreeRestore& tree);
+  absl::Status RestoreSocket(const FdState& state, gofer::fs::TreeRestore& tree);
+  gofer::ErrnoOr<gofer::fs::BoundEntry> Rebind(ControlFd& file, uint32_t type);
 
   gofer::fs::Filesystem& filesystem_;
   const ServerOptions& server_options_;

@@ -1,5 +1,6 @@
 #include "lisafs/server/fd_table.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace lisafs {
@@ -72,6 +73,66 @@ ErrnoOr<RefPtr<ControlFd>> FdTable::File(FdId id) const {
 void FdTable::Skip(size_t count) {
   absl::MutexLock lock(&mu_);
   next_ += count;
+}
+
+std::vector<FdTable::Named> FdTable::All() const {
+  std::vector<Named> all;
+  {
+    absl::ReaderMutexLock lock(&mu_);
+    all.reserve(size_);
+    for (const auto& [number, page] : pages_) {
+      for (size_t i = 0; i < kPageSize; ++i) {
+        const Slot& slot = page->slots[i];
+        if (slot.kind == Kind::kNone) continue;
+        Named named = {.id = static_cast<FdId>(number * kPageSize + i), .kind = slot.kind};
+        if (slot.kind == Kind::kControl)
+          named.control = RefPtr(static_cast<ControlFd*>(slot.object));
+        if (slot.kind == Kind::kOpen) named.open = RefPtr(static_cast<OpenFd*>(slot.object));
+        if (slot.kind == Kind::kBound) named.bound = RefPtr(static_cast<BoundSocket*>(slot.object));
+        all.push_back(std::move(named));
+      }
+    }
+  }
+  std::sort(all.begin(), all.end(), [](const Named& a, const Named& b) { return a.id < b.id; });
+  return all;
+}
+
+uint64_t FdTable::next_id() const {
+  absl::ReaderMutexLock lock(&mu_);
+  return next_;
+}
+
+void FdTable::SetNextId(uint64_t next) {
+  absl::MutexLock lock(&mu_);
+  next_ = next;
+  newest_page_ = next / kPageSize;
+}
+
+bool FdTable::Put(Named named) {
+  const auto id = static_cast<uint64_t>(named.id);
+  absl::MutexLock lock(&mu_);
+  if (id == 0 || id >= next_ || named.kind == Kind::kNone) return false;
+  if (FindLocked(named.id).kind != Kind::kNone) return false;
+  std::unique_ptr<Page>& page = pages_[id / kPageSize];
+  if (page == nullptr) page = std::make_unique<Page>();
+  Slot& slot = page->slots[id % kPageSize];
+  slot.kind = named.kind;
+  switch (named.kind) {
+    case Kind::kControl:
+      slot.object = named.control.Release();
+      break;
+    case Kind::kOpen:
+      slot.object = named.open.Release();
+      break;
+    case Kind::kBound:
+      slot.object = named.bound.Release();
+      break;
+    case Kind::kNone:
+      break;
+  }
+  ++page->used;
+  ++size_;
+  return true;
 }
 
 void FdTable::Close(FdId id) {

@@ -26,6 +26,7 @@
 #include "gofer/fs/dentry.h"
 #include "gofer/fs/handle.h"
 #include "lisafs/server/bound_socket.h"
+#include "lisafs/server/state.h"
 #include "lisafs/wire/structs.h"
 
 namespace lisafs {
@@ -53,6 +54,22 @@ class FdTable {
   // Uses up the next `count` ids: those of a walk that failed.
   void Skip(size_t count) ABSL_LOCKS_EXCLUDED(mu_);
 
+  // All ids, in order, and what they name: for a checkpoint, while nobody adds or closes.
+  struct Named {
+    FdId id;
+    FdKind kind;
+    // The one that `kind` says; the others are null.
+    gofer::RefPtr<ControlFd> control = nullptr;
+    gofer::RefPtr<OpenFd> open = nullptr;
+    gofer::RefPtr<BoundSocket> bound = nullptr;
+  };
+  std::vector<Named> All() const ABSL_LOCKS_EXCLUDED(mu_);
+  uint64_t next_id() const ABSL_LOCKS_EXCLUDED(mu_);
+  // Puts what was saved back into an empty table: the next id to be given out, then each name. An id
+  // of 0, one that is there already or is not below the next one: false.
+  void SetNextId(uint64_t next) ABSL_LOCKS_EXCLUDED(mu_);
+  [[nodiscard]] bool Put(Named named) ABSL_LOCKS_EXCLUDED(mu_);
+
   // Drops the client's reference; an id that names nothing is ignored.
   void Close(FdId id) ABSL_LOCKS_EXCLUDED(mu_);
   // Drops all.
@@ -61,7 +78,7 @@ class FdTable {
   size_t num_pages() const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
-  enum class Kind : uint8_t { kNone, kControl, kOpen, kBound };
+  using Kind = FdKind;
 
   // Owns one reference to what it points to.
   struct Slot {

@@ -64,7 +64,7 @@ ErrnoOr<void> OnBindAt(Connection& connection, Call& call) {
   // The client watches its duplicate for connections; the table keeps the socket until the reply is
   // out, and if the client closes the id at once, until then at least in `donated`.
   ASSIGN_OR_RETURN(gofer::UniqueFd donated, gofer::sys::Duplicate(bound.socket));
-  auto socket = gofer::MakeRef<BoundSocket>(bound.entry.dentry, std::move(bound.socket));
+  auto socket = gofer::MakeRef<BoundSocket>(bound.entry.dentry, std::move(bound.socket), type);
   call.donated.Give(std::move(donated));
   const Inode child = NewInode(connection, std::move(bound.entry));
   call.body.Write(
@@ -75,7 +75,7 @@ ErrnoOr<void> OnBindAt(Connection& connection, Call& call) {
 ErrnoOr<void> OnListen(Connection& connection, Call& call) {
   ASSIGN_OR_RETURN(const ListenReq request, OrEio(DecodeFixed<ListenReq>("Listen", call.payload)));
   ASSIGN_OR_RETURN(const RefPtr<BoundSocket> socket, LiveSocket(connection, request.fd));
-  return gofer::sys::Listen(socket->socket(), request.backlog);
+  return socket->Listen(request.backlog);
 }
 
 ErrnoOr<void> OnAccept(Connection& connection, Call& call) {

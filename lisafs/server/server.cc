@@ -11,7 +11,8 @@
 
 namespace lisafs {
 
-absl::Status Server::AddConnection(gofer::UniqueFd socket, ConnectionOptions options) {
+absl::StatusOr<std::unique_ptr<Connection>> Server::MakeConnection(gofer::UniqueFd socket,
+                                                                   ConnectionOptions options) {
   if (!absl::StartsWith(options.mount_path, "/")) {
     return absl::InvalidArgumentError(absl::StrCat("mount path \"", options.mount_path,
                                                    "\" is not absolute; begin it with \"/\""));
@@ -26,10 +27,14 @@ absl::Status Server::AddConnection(gofer::UniqueFd socket, ConnectionOptions opt
   if (!main_socket.ok()) {
     return gofer::ToStatus(main_socket.error(), absl::StrCat("setting up descriptor ", number));
   }
+  return std::make_unique<Connection>(filesystem_, options_, std::move(options),
+                                      *std::move(main_socket));
+}
+
+absl::Status Server::Start(int number, std::unique_ptr<Connection> connection) {
   Reap();
   auto served = std::make_unique<Served>();
-  served->connection = std::make_unique<Connection>(filesystem_, options_, std::move(options),
-                                                    *std::move(main_socket));
+  served->connection = std::move(connection);
   absl::MutexLock lock(&mu_);
   if (live_ >= kMaxConnections) {
     return absl::ResourceExhaustedError(absl::StrCat(
@@ -39,6 +44,31 @@ absl::Status Server::AddConnection(gofer::UniqueFd socket, ConnectionOptions opt
   served->thread = std::thread([this, raw = served.get()] { Run(raw); });
   connections_.push_back(std::move(served));
   return absl::OkStatus();
+}
+
+absl::Status Server::AddConnection(gofer::UniqueFd socket, ConnectionOptions options) {
+  const int number = socket.get();
+  ASSIGN_OR_RETURN(std::unique_ptr<Connection> connection,
+                   MakeConnection(std::move(socket), std::move(options)));
+  return Start(number, std::move(connection));
+}
+
+absl::Status Server::RestoreConnection(gofer::UniqueFd socket, ConnectionOptions options,
+                                       const ConnectionState& state, gofer::fs::TreeRestore& tree) {
+  const int number = socket.get();
+  ASSIGN_OR_RETURN(std::unique_ptr<Connection> connection,
+                   MakeConnection(std::move(socket), std::move(options)));
+  RETURN_IF_ERROR(connection->Restore(state, tree));
+  return Start(number, std::move(connection));
+}
+
+ServerState Server::Save(gofer::fs::Snapshot& snapshot) const {
+  ServerState state;
+  absl::MutexLock lock(&mu_);
+  for (const std::unique_ptr<Served>& served : connections_) {
+    if (!served->ended) state.connections.push_back(served->connection->Save(snapshot));
+  }
+  return state;
 }
 
 void Server::Run(Served* served) {
@@ -55,8 +85,7 @@ void Server::Reap() {
     for (size_t i = 0; i < connections_.size();) {
       if (connections_[i]->ended) {
         ended.push_back(std::move(connections_[i]));
-        connections_[i] = std::move(connections_.back());
-        connections_.pop_back();
+        connections_.erase(connections_.begin() + static_cast<ptrdiff_t>(i));
       } else {
         ++i;
       }

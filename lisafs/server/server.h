@@ -20,12 +20,16 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "gofer/base/unique_fd.h"
 #include "gofer/fs/filesystem.h"
+#include "gofer/fs/snapshot.h"
+#include "gofer/fs/tree_restore.h"
 #include "lisafs/server/connection.h"
 #include "lisafs/server/options.h"
+#include "lisafs/server/state.h"
 
 namespace lisafs {
 
@@ -43,6 +47,13 @@ class Server {
   absl::Status AddConnection(gofer::UniqueFd socket, ConnectionOptions options)
       ABSL_LOCKS_EXCLUDED(mu_);
 
+  // The same, for a client that goes on with what it could name when it was saved.
+  absl::Status RestoreConnection(gofer::UniqueFd socket, ConnectionOptions options,
+                                 const ConnectionState& state, gofer::fs::TreeRestore& tree)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // All connections, in the order in which they were added; while no request is served.
+  ServerState Save(gofer::fs::Snapshot& snapshot) const ABSL_LOCKS_EXCLUDED(mu_);
+
   size_t num_connections() const ABSL_LOCKS_EXCLUDED(mu_);
   // Returns when no connection is left.
   void Wait() ABSL_LOCKS_EXCLUDED(mu_);
@@ -56,6 +67,9 @@ class Server {
     bool ended = false;
   };
 
+  absl::StatusOr<std::unique_ptr<Connection>> MakeConnection(gofer::UniqueFd socket,
+                                                             ConnectionOptions options);
+  absl::Status Start(int number, std::unique_ptr<Connection> connection) ABSL_LOCKS_EXCLUDED(mu_);
   void Run(Served* served) ABSL_LOCKS_EXCLUDED(mu_);
   bool NoneLeft() const ABSL_SHARED_LOCKS_REQUIRED(mu_) { return live_ == 0; }
   // Joins the threads of connections that have ended.

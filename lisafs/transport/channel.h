@@ -18,9 +18,9 @@
 #include "gofer/base/errno.h"
 #include "gofer/base/unique_fd.h"
 #include "gofer/sys/memory_map.h"
+#include "gofer/sys/spin_policy.h"
 #include "lisafs/transport/call.h"
 #include "lisafs/transport/packet_window.h"
-#include "lisafs/transport/spin_policy.h"
 
 namespace lisafs {
 
@@ -47,7 +47,7 @@ class Channel {
   const gofer::sys::MemoryMap request_;  // the private copy; takes no memory until it is used
   const gofer::UniqueFd fd_socket_;
   PacketWindow window_;
-  SpinPolicy spin_;
+  gofer::sys::SpinPolicy spin_;
   absl::Notification served_;
 };
 

@@ -27,7 +27,7 @@ std::atomic<uint32_t>& PacketWindow::data_len() const {
   return *reinterpret_cast<std::atomic<uint32_t>*>(header_ + offsetof(PacketHeader, data_len));
 }
 
-PacketWindow::Turn PacketWindow::Wait(SpinPolicy& spin) {
+PacketWindow::Turn PacketWindow::Wait(gofer::sys::SpinPolicy& spin) {
   bool slept = false;
   for (;;) {
     if (ended_.load(std::memory_order_acquire)) return Turn::kShutDown;
@@ -37,7 +37,8 @@ PacketWindow::Turn PacketWindow::Wait(SpinPolicy& spin) {
       if (now == kServerTurn) return Turn::kOurs;
       return now == kShutDown ? Turn::kShutDown : Turn::kBroken;
     }
-    if (!slept && spin.Poll(state(), kClientTurn)) continue;
+    const auto arrived = [this] { return state().load(std::memory_order_acquire) != kClientTurn; };
+    if (!slept && spin.Poll(arrived)) continue;
     slept = true;
     gofer::sys::FutexWait(state(), kClientTurn);
   }

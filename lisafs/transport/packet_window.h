@@ -20,7 +20,7 @@
 #include <span>
 
 #include "gofer/base/shared_bytes.h"
-#include "lisafs/transport/spin_policy.h"
+#include "gofer/sys/spin_policy.h"
 #include "lisafs/wire/structs.h"
 
 namespace lisafs {
@@ -33,7 +33,7 @@ class PacketWindow {
   explicit PacketWindow(std::span<std::byte> memory);
 
   // Waits until it is the server's turn, or the window has ended.
-  Turn Wait(SpinPolicy& spin);
+  Turn Wait(gofer::sys::SpinPolicy& spin);
   // How many bytes the client says it wrote. To be called once per turn.
   uint32_t ReadDataLen() const { return data_len().load(std::memory_order_relaxed); }
   // Passes the turn to the client with a datagram of `size` bytes; false if the window has ended or

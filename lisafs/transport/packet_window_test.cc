@@ -20,7 +20,7 @@ class PacketWindowTest : public ::testing::Test {
 
   alignas(64) std::array<std::byte, 4096> memory_{};
   PacketWindow window_{memory_};
-  SpinPolicy spin_;
+  gofer::sys::SpinPolicy spin_;
 };
 
 TEST_F(PacketWindowTest, OurTurnIsTaken) {

@@ -1,11 +1,12 @@
-#include "lisafs/transport/spin_policy.h"
+#include "gofer/sys/spin_policy.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 
 #include "gofer/sys/processors.h"
 
-namespace lisafs {
+namespace gofer::sys {
 namespace {
 
 // About what waking a thread on another processor costs; polling for longer cannot pay.
@@ -15,7 +16,7 @@ constexpr int64_t kMaxPoll = 20'000;
 constexpr int64_t kMinPoll = 12'000;
 // Two looks at the clock further apart than this: the thread was not running in between.
 constexpr int64_t kInterrupted = 12'000;
-// Looks at the word between two looks at the clock, and about what one takes.
+// Looks for it between two looks at the clock, and about what one takes.
 constexpr int kLooksPerClock = 32;
 constexpr int64_t kLook = 50;
 // Another channel that was served so recently counts as busy.
@@ -39,7 +40,7 @@ void Relax() {
 }
 
 int Processors() {
-  static const int count = gofer::sys::ProcessorCount();
+  static const int count = ProcessorCount();
   return count;
 }
 
@@ -63,8 +64,8 @@ void SpinPolicy::Learn(int64_t gap) {
   expected_gap_ += (std::min(gap, 2 * kMaxPoll) - expected_gap_) / 4;
 }
 
-bool SpinPolicy::Poll(const std::atomic<uint32_t>& word, uint32_t expected) {
-  if (word.load(std::memory_order_acquire) != expected) return true;
+bool SpinPolicy::Poll(absl::FunctionRef<bool()> arrived) {
+  if (arrived()) return true;
   int64_t now = Now();
   waiting_since_ = now;
   if (g_last_served.load(std::memory_order_relaxed) != this) {
@@ -78,23 +79,23 @@ bool SpinPolicy::Poll(const std::atomic<uint32_t>& word, uint32_t expected) {
   if (expected_gap_ > kMaxPoll || !MayPoll(now)) return false;
   const int64_t deadline = now + std::clamp(2 * expected_gap_, kMinPoll, kMaxPoll);
   g_polling.fetch_add(1, std::memory_order_relaxed);
-  bool changed = false;
+  bool has_arrived = false;
   bool interrupted = false;
   int64_t looks = 0;
-  // The clock is read once in so many looks, and not at all between seeing the change and serving
+  // The clock is read once in so many looks, and not at all between seeing the request and serving
   // it: that is where every nanosecond is the peer's.
-  while (!changed && !interrupted && now < deadline) {
-    for (int i = 0; i < kLooksPerClock && !changed; ++i, ++looks) {
+  while (!has_arrived && !interrupted && now < deadline) {
+    for (int i = 0; i < kLooksPerClock && !has_arrived; ++i, ++looks) {
       Relax();
-      changed = word.load(std::memory_order_acquire) != expected;
+      has_arrived = arrived();
     }
-    if (changed) break;
+    if (has_arrived) break;
     const int64_t later = Now();
     interrupted = later - now > kInterrupted;
     now = later;
   }
   g_polling.fetch_sub(1, std::memory_order_relaxed);
-  if (changed) {
+  if (has_arrived) {
     Learn(looks * kLook);
     next_pause_ = 1;
   } else {
@@ -103,9 +104,9 @@ bool SpinPolicy::Poll(const std::atomic<uint32_t>& word, uint32_t expected) {
     pause_ = next_pause_;
     next_pause_ = std::min(2 * next_pause_, kMaxPause);
   }
-  return changed;
+  return has_arrived;
 }
 
 void SpinPolicy::Slept() { Learn(Now() - waiting_since_); }
 
-}  // namespace lisafs
+}  // namespace gofer::sys

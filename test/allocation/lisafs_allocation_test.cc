@@ -2,68 +2,17 @@
 // client library that drives it: every malloc of the process is counted, after a warm-up, over a
 // channel and over the socket.
 
-#include <atomic>
 #include <cstddef>
-#include <cstdlib>
 #include <functional>
 #include <string>
 #include <vector>
 
 #include "gtest/gtest.h"
 #include "lisafs/client/client.h"
+#include "test/allocation/counter.h"
 #include "test/support/session.h"
 #include "test/support/temp_tree.h"
 #include "test/support/test_server.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define COUNTS_ALLOCATIONS 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define COUNTS_ALLOCATIONS 0
-#endif
-#endif
-#ifndef COUNTS_ALLOCATIONS
-#define COUNTS_ALLOCATIONS 1
-#endif
-
-namespace {
-
-std::atomic<size_t> g_allocations{0};
-
-}  // namespace
-
-#if COUNTS_ALLOCATIONS
-// The C library's own, under the names by which it lets itself be replaced. operator new ends here
-// too.
-extern "C" {
-void* __libc_malloc(size_t size);
-void* __libc_calloc(size_t count, size_t size);
-void* __libc_realloc(void* memory, size_t size);
-void* __libc_memalign(size_t alignment, size_t size);
-
-void* malloc(size_t size) {
-  g_allocations.fetch_add(1, std::memory_order_relaxed);
-  return __libc_malloc(size);
-}
-void* calloc(size_t count, size_t size) {
-  g_allocations.fetch_add(1, std::memory_order_relaxed);
-  return __libc_calloc(count, size);
-}
-void* realloc(void* memory, size_t size) {
-  g_allocations.fetch_add(1, std::memory_order_relaxed);
-  return __libc_realloc(memory, size);
-}
-void* aligned_alloc(size_t alignment, size_t size) {
-  g_allocations.fetch_add(1, std::memory_order_relaxed);
-  return __libc_memalign(alignment, size);
-}
-int posix_memalign(void** memory, size_t alignment, size_t size) {
-  g_allocations.fetch_add(1, std::memory_order_relaxed);
-  *memory = __libc_memalign(alignment, size);
-  return *memory == nullptr ? ENOMEM : 0;
-}
-}
-#endif
 
 namespace lisafs {
 namespace {
@@ -88,17 +37,15 @@ class Allocation : public OverEachWay {
   }
 
   void SetUp() override {
-    if (!COUNTS_ALLOCATIONS) GTEST_SKIP() << "a sanitizer has replaced malloc";
-    g_allocations = 0;
-    free(std::malloc(1));
-    ASSERT_GT(g_allocations.load(), 0u) << "the counter must count";
+    if (!gofer::testing::CountsAllocations()) GTEST_SKIP() << "a sanitizer has replaced malloc";
   }
 
   void ExpectNone(const char* what, const std::function<void()>& request) {
     for (int i = 0; i < kWarmUp; ++i) request();
-    const size_t before = g_allocations.load();
+    const size_t before = gofer::testing::Allocations();
     for (int i = 0; i < kRounds; ++i) request();
-    EXPECT_EQ(g_allocations.load() - before, 0u) << what << ", in " << kRounds << " requests";
+    EXPECT_EQ(gofer::testing::Allocations() - before, 0u)
+        << what << ", in " << kRounds << " requests";
   }
 
   TempTree tree_;

@@ -2,30 +2,30 @@
 //             before it sleeps.
 //
 // Being awake when the request arrives saves a wake-up across processors, most of a round trip.
-// Polling in vain burns what the peer could use. So each channel learns how soon its peer comes
-// back, and polls if that is soon enough, never for longer than a wake-up costs; and not at all
-// where the machine has one processor, where as many threads poll already as it can spare, or where
-// on a small machine another channel is busy too. After a poll in vain (the peer may be waiting for
-// this very processor, or others want it) some requests pass before the next, twice as many each
-// time.
+// Polling in vain burns what the peer could use. So each channel (a window, a ring) learns how soon
+// its peer comes back, and polls if that is soon enough, never for longer than a wake-up costs; and
+// not at all where the machine has one processor, where as many threads poll already as it can
+// spare, or where on a small machine another channel is busy too. After a poll in vain (the peer may
+// be waiting for this very processor, or others want it) some requests pass before the next, twice
+// as many each time.
 //
 // Owner:   one per channel. Threads: used by the thread that serves the channel; what is shared
 //          between channels is process-wide and atomic.
 // Units:   nanoseconds of the monotonic clock.
 
-#ifndef LISAFS_TRANSPORT_SPIN_POLICY_H_
-#define LISAFS_TRANSPORT_SPIN_POLICY_H_
+#ifndef GOFER_SYS_SPIN_POLICY_H_
+#define GOFER_SYS_SPIN_POLICY_H_
 
-#include <atomic>
 #include <cstdint>
 
-namespace lisafs {
+#include "absl/functional/function_ref.h"
+
+namespace gofer::sys {
 
 class SpinPolicy {
  public:
-  // Polls `word` while it holds `expected`. True if it changed; false if the caller had better
-  // sleep.
-  bool Poll(const std::atomic<uint32_t>& word, uint32_t expected);
+  // Polls until `arrived` says true; false if the caller had better sleep.
+  bool Poll(absl::FunctionRef<bool()> arrived);
   // The caller slept and its turn has come.
   void Slept();
 
@@ -41,6 +41,6 @@ class SpinPolicy {
   uint32_t next_pause_ = 1;
 };
 
-}  // namespace lisafs
+}  // namespace gofer::sys
 
-#endif  // LISAFS_TRANSPORT_SPIN_POLICY_H_
+#endif  // GOFER_SYS_SPIN_POLICY_H_

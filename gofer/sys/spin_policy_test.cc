@@ -1,26 +1,22 @@
-#include "lisafs/transport/spin_policy.h"
-
-#include <atomic>
+#include "gofer/sys/spin_policy.h"
 
 #include "gtest/gtest.h"
 
-namespace lisafs {
+namespace gofer::sys {
 namespace {
 
 TEST(SpinPolicy, SeesAtOnceWhatHasChangedAlready) {
   SpinPolicy policy;
-  const std::atomic<uint32_t> word{1};
-  EXPECT_TRUE(policy.Poll(word, 0));
+  EXPECT_TRUE(policy.Poll([] { return true; }));
 }
 
 TEST(SpinPolicy, GivesUpOnAPeerThatStaysAway) {
   SpinPolicy policy;
-  const std::atomic<uint32_t> word{0};
   for (int i = 0; i < 100; ++i) {
-    EXPECT_FALSE(policy.Poll(word, 0));
+    EXPECT_FALSE(policy.Poll([] { return false; }));
     policy.Slept();
   }
 }
 
 }  // namespace
-}  // namespace lisafs
+}  // namespace gofer::sys

@@ -1,0 +1,281 @@
+// A tree is saved, changed behind the gofer's back, and restored into a new Filesystem.
+
+#include "gofer/fs/tree_restore.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gofer/fs/filesystem_fixture.h"
+#include "gofer/fs/snapshot.h"
+
+namespace gofer::fs {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+class TreeRestoreTest : public FilesystemTest {
+ protected:
+  TreeRestoreTest() {
+    tree_.Mkdir("dir");
+    tree_.Write("dir/file", "content");
+    tree_.Write("dir/other", "another");
+    tree_.Write("top", "top");
+    tree_.Symlink("dir/link", "file");
+    snapshot_ = std::make_unique<Snapshot>(*fs_, SnapshotOptions());
+  }
+
+  uint32_t Add(absl::string_view path) { return snapshot_->Add(*Walk(path).dentry); }
+  uint32_t AddOpen(absl::string_view path, int flags) {
+    return snapshot_->Add(**fs_->OpenWith(*Walk(path).dentry, flags));
+  }
+
+  // Ends the Filesystem; from now on the tree is changed by whatever the test does.
+  void Save() {
+    absl::StatusOr<FilesystemState> state = std::move(*snapshot_).Finish();
+    ASSERT_TRUE(state.ok()) << state.status();
+    state_ = *std::move(state);
+    snapshot_.reset();
+    fs_.reset();
+  }
+
+  const RestoreReport& Examine(const RestoreOptions& options = {}) {
+    return ExamineAt(tree_, options);
+  }
+  const RestoreReport& ExamineAt(const testing::TempTree& tree, const RestoreOptions& options) {
+    auto created = Filesystem::Create(tree.OpenPath(), *sys::OpenProcSelfFd(), FilesystemOptions());
+    CHECK(created.ok());
+    fs_ = *std::move(created);
+    restore_ = std::make_unique<TreeRestore>(*fs_, state_, options);
+    return restore_->Examine();
+  }
+
+  // "path verdict[ found at]" of every finding.
+  std::vector<std::string> Findings(const RestoreOptions& options = {}) {
+    std::vector<std::string> lines;
+    for (const Finding& finding : Examine(options).findings) {
+      lines.push_back(absl::StrCat(finding.path, " ", VerdictName(finding.verdict),
+                                   finding.found_path.empty() ? "" : " ", finding.found_path));
+    }
+    return lines;
+  }
+
+  void TearDown() override {
+    restore_.reset();
+    snapshot_.reset();
+  }
+
+  std::unique_ptr<Snapshot> snapshot_;
+  FilesystemState state_;
+  std::unique_ptr<TreeRestore> restore_;
+};
+
+TEST_F(TreeRestoreTest, AnUntouchedTreeComesBack) {
+  const uint32_t file = Add("dir/file");
+  const uint32_t link = Add("dir/link");
+  const uint32_t handle = AddOpen("dir/other", O_RDWR);
+  Save();
+  EXPECT_THAT(state_.dentries, SizeIs(5));  // with the root and the directory
+  const RestoreReport& report = Examine();
+  EXPECT_THAT(report.findings, IsEmpty());
+  EXPECT_FALSE(report.relocated);
+  EXPECT_EQ(report.same, 5u);
+  ASSERT_TRUE(restore_->Take().ok());
+  EXPECT_EQ(fs_->PathOf(*restore_->dentry(file)), "/dir/file");
+  EXPECT_EQ(restore_->dentry(link)->type(), S_IFLNK);
+  std::string text(7, '\0');
+  EXPECT_EQ(*fs_->Read(*restore_->handle(handle), std::as_writable_bytes(std::span(text)), 0), 7u);
+  EXPECT_EQ(text, "another");
+  EXPECT_TRUE(restore_->handle(handle)->writable());
+}
+
+TEST_F(TreeRestoreTest, ADirectoryGoesOnWhereItWas) {
+  for (int i = 0; i < 100; ++i) tree_.Write(absl::StrCat("dir/n", i), "");
+  RefPtr<Handle> listing = *fs_->OpenWith(*Walk("dir").dentry, O_RDONLY | O_DIRECTORY);
+  std::vector<std::string> names;
+  const auto collect = [&](const DirEntry& entry) { names.emplace_back(entry.name); };
+  ASSERT_TRUE(fs_->ReadDir(*listing, true, 1024, collect).ok());
+  ASSERT_LT(names.size(), 100u);
+  const uint32_t row = snapshot_->Add(*listing);
+  listing = nullptr;
+  Save();
+  ASSERT_THAT(Examine().findings, IsEmpty());
+  ASSERT_TRUE(restore_->Take().ok());
+  for (size_t before = 0; before != names.size();) {
+    before = names.size();
+    ASSERT_TRUE(fs_->ReadDir(*restore_->handle(row), false, 1024, collect).ok());
+  }
+  EXPECT_THAT(names, SizeIs(103));
+  std::sort(names.begin(), names.end());
+  EXPECT_EQ(std::unique(names.begin(), names.end()), names.end());
+}
+
+struct Mutation {
+  const char* what;
+  std::function<void(const testing::TempTree&)> apply;
+  std::vector<std::string> findings;
+};
+
+class MutationTest : public TreeRestoreTest, public ::testing::WithParamInterface<Mutation> {};
+
+TEST_P(MutationTest, IsFoundAndNamed) {
+  const uint32_t row = Add("dir/file");
+  Add("dir/other");
+  Add("top");
+  Save();
+  GetParam().apply(tree_);
+  EXPECT_EQ(Findings(), GetParam().findings);
+  // What the finding is of is not served, and nothing else is in its place.
+  ASSERT_TRUE(restore_->Take().ok());
+  const bool is_file = GetParam().findings.front().find("/dir/file ") == 0;
+  if (is_file) {
+    EXPECT_EQ(ErrorOf(fs_->Stat(*restore_->dentry(row))), ESTALE);
+    EXPECT_EQ(ErrorOf(fs_->OpenWith(*restore_->dentry(row), O_RDONLY)), ESTALE);
+  }
+}
+
+// A file of the same size and time in place of another: only its identity tells.
+void Replace(const testing::TempTree& tree, const char* name) {
+  const struct stat before = tree.Stat(name);
+  const std::string content = tree.Read(name);
+  tree.Write("replacement", content);
+  const struct timespec times[] = {before.st_atim, before.st_mtim};
+  CHECK_EQ(utimensat(AT_FDCWD, tree.At("replacement").c_str(), times, 0), 0);
+  tree.Rename("replacement", name);
+}
+
+const Mutation kMutations[] = {
+    {"removed", [](const auto& tree) { tree.Unlink("dir/file"); }, {"/dir/file missing"}},
+    {"renamed",
+     [](const auto& tree) { tree.Rename("dir/file", "elsewhere"); },
+     {"/dir/file moved /elsewhere"}},
+    {"replaced", [](const auto& tree) { Replace(tree, "dir/file"); }, {"/dir/file replaced"}},
+    {"appended",
+     [](const auto& tree) {
+       const UniqueFd fd(open(tree.At("dir/file").c_str(), O_WRONLY | O_APPEND));
+       CHECK_EQ(write(fd.get(), "x", 1), 1);
+     },
+     {"/dir/file changed"}},
+    {"truncated",
+     [](const auto& tree) { CHECK_EQ(truncate(tree.At("dir/file").c_str(), 1), 0); },
+     {"/dir/file changed"}},
+    {"touched",
+     [](const auto& tree) {
+       const struct timespec times[] = {{0, UTIME_OMIT}, {1, 1}};
+       CHECK_EQ(utimensat(AT_FDCWD, tree.At("dir/file").c_str(), times, 0), 0);
+     },
+     {"/dir/file changed"}},
+    {"became_directory",
+     [](const auto& tree) {
+       tree.Unlink("dir/file");
+       tree.Mkdir("dir/file");
+     },
+     {"/dir/file replaced"}},
+    {"swapped",
+     [](const auto& tree) {
+       tree.Rename("dir/file", "tmp");
+       tree.Rename("dir/other", "dir/file");
+       tree.Rename("tmp", "dir/other");
+     },
+     {"/dir/file moved /dir/other", "/dir/other moved /dir/file"}},
+    {"directory_moved",
+     [](const auto& tree) { tree.Rename("dir", "moved"); },
+     {"/dir moved /moved", "/dir/file moved /moved/file", "/dir/other moved /moved/other"}},
+    {"chmod", [](const auto& tree) { CHECK_EQ(chmod(tree.At("dir/file").c_str(), 0600), 0); }, {}},
+};
+
+INSTANTIATE_TEST_SUITE_P(All, MutationTest,
+                         ::testing::ValuesIn(kMutations, kMutations + std::size(kMutations) - 1),
+                         [](const auto& info) { return std::string(info.param.what); });
+
+TEST_F(TreeRestoreTest, PermissionsAreNotContent) {
+  Add("dir/file");
+  Save();
+  kMutations[std::size(kMutations) - 1].apply(tree_);
+  EXPECT_THAT(Findings(), IsEmpty());
+}
+
+TEST_F(TreeRestoreTest, AMovedFileIsFollowedWhereThatIsAskedFor) {
+  const uint32_t row = Add("dir/file");
+  const uint32_t handle = AddOpen("dir/other", O_RDONLY);
+  Save();
+  tree_.Rename("dir", "moved");
+  tree_.Rename("moved/file", "elsewhere");
+  EXPECT_THAT(Findings({.follow_moved = true}),
+              ::testing::ElementsAre("/dir moved /moved", "/dir/file moved /elsewhere",
+                                     "/dir/other moved /moved/other"));
+  ASSERT_TRUE(restore_->Take().ok());
+  EXPECT_EQ(fs_->PathOf(*restore_->dentry(row)), "/elsewhere");
+  EXPECT_EQ(fs_->PathOf(restore_->handle(handle)->dentry()), "/moved/other");
+}
+
+TEST_F(TreeRestoreTest, AStaleNameIsGoodAgainWhenItIsLookedUpAfresh) {
+  const uint32_t row = Add("dir/file");
+  Save();
+  Replace(tree_, "dir/file");
+  Examine();
+  ASSERT_TRUE(restore_->Take().ok());
+  EXPECT_EQ(ErrorOf(fs_->Stat(*restore_->dentry(row))), ESTALE);
+  const Entry fresh = Walk("dir/file");
+  EXPECT_TRUE(fs_->Stat(*fresh.dentry).ok());
+  EXPECT_NE(fresh.dentry, restore_->dentry(row));
+}
+
+TEST_F(TreeRestoreTest, ACopiedTreeIsJudgedByNameSizeAndTime) {
+  Add("dir/file");
+  Add("top");
+  Save();
+  const testing::TempTree copy;
+  ASSERT_EQ(system(absl::StrCat("cp -a ", tree_.path(), "/. ", copy.path()).c_str()), 0);
+  const RestoreReport& report = ExamineAt(copy, {});
+  EXPECT_THAT(report.findings, IsEmpty());
+  EXPECT_TRUE(report.relocated);
+}
+
+TEST_F(TreeRestoreTest, ADeletedFileIsMadeAnewWithItsHoles) {
+  RefPtr<Handle> handle = *fs_->OpenWith(*Walk("top").dentry, O_RDWR);
+  const std::string far = "behind a hole";
+  ASSERT_TRUE(fs_->Write(*handle, std::as_bytes(std::span(far)), 1 << 20).ok());
+  ASSERT_TRUE(fs_->Truncate(*handle, 4 << 20).ok());
+  ASSERT_TRUE(fs_->Unlink(fs_->root(), N("top"), 0).ok());
+  const uint32_t row = snapshot_->Add(*handle);
+  handle = nullptr;
+  Save();
+  ASSERT_THAT(state_.deleted_files, SizeIs(1));
+  ASSERT_THAT(Examine().findings, IsEmpty());
+  ASSERT_TRUE(restore_->Take().ok());
+  Handle& restored = *restore_->handle(row);
+  std::string text(far.size(), '\0');
+  ASSERT_TRUE(fs_->Read(restored, std::as_writable_bytes(std::span(text)), 1 << 20).ok());
+  EXPECT_EQ(text, far);
+  const sys::Attr attr = *fs_->Stat(restored);
+  EXPECT_EQ(attr.stx_size, 4u << 20);
+  EXPECT_EQ(attr.stx_nlink, 0u);
+  EXPECT_LT(attr.stx_blocks * 512, 1u << 20);
+  EXPECT_FALSE(tree_.Exists("top"));
+}
+
+TEST_F(TreeRestoreTest, TooMuchDeletedDataRefusesTheSave) {
+  snapshot_ = std::make_unique<Snapshot>(*fs_, SnapshotOptions{.max_deleted_bytes = 2});
+  const RefPtr<Handle> handle = *fs_->OpenWith(*Walk("top").dentry, O_RDWR);
+  ASSERT_TRUE(fs_->Unlink(fs_->root(), N("top"), 0).ok());
+  snapshot_->Add(*handle);
+  const absl::Status refused = std::move(*snapshot_).Finish().status();
+  EXPECT_THAT(refused.message(), HasSubstr("/top: is deleted"));
+  EXPECT_THAT(refused.message(), HasSubstr("2 bytes of --max_deleted_bytes"));
+}
+
+}  // namespace
+}  // namespace gofer::fs
