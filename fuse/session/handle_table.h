@@ -1,0 +1,98 @@
+// HandleTable: the files and directories that a FUSE client has open.
+//
+// An id is a slot, its shard and how many handles have been in the slot before: found without a
+// search, never given out twice, never zero. A handle remembers the node that it was opened on; a
+// request that names it with another node is answered as if it did not exist.
+//
+// Owner:   a Connection. Threads: safe.
+// Locks:   Shard::mu is a leaf, and nothing is released under it: closing a host file can block.
+// Errors:  EBADF for an id that is no handle of that node; ENODEV when the table is closed.
+// Source:  spec/fuse.md s.9; spec/virtiofsd-parity.md section O.
+
+#ifndef FUSE_SESSION_HANDLE_TABLE_H_
+#define FUSE_SESSION_HANDLE_TABLE_H_
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "fuse/wire/abi.h"
+#include "gofer/base/errno.h"
+#include "gofer/base/ref_ptr.h"
+#include "gofer/fs/handle.h"
+
+namespace gofer::fuse {
+
+// A handle, and the host's flags that it was opened with.
+struct OpenFile {
+  RefPtr<fs::Handle> handle;
+  int flags;
+};
+
+class HandleTable {
+ public:
+  HandleTable() = default;
+  HandleTable(const HandleTable&) = delete;
+  HandleTable& operator=(const HandleTable&) = delete;
+  ~HandleTable() { Close(); }
+
+  ErrnoOr<HandleId> Add(OpenFile file, NodeId node);
+  ErrnoOr<OpenFile> Find(HandleId id, NodeId node) const;
+  // Takes it out; it is closed with the last request that uses it.
+  ErrnoOr<OpenFile> Remove(HandleId id, NodeId node);
+  // Drops all; from now on there are none.
+  void Close();
+
+  size_t size() const { return size_.load(std::memory_order_relaxed); }
+
+ private:
+  static constexpr uint32_t kShards = 16;
+  static constexpr uint32_t kPageSlots = 128;
+  static constexpr uint32_t kNoSlot = UINT32_MAX;
+
+  struct Slot {
+    fs::Handle* handle;  // one reference; null: free
+    NodeId node;
+    int flags;
+    uint32_t sequence;  // of the handle that is in it, or will be; 0: used up
+    uint32_t next;      // free slot
+  };
+
+  struct alignas(64) Shard {
+    absl::Mutex mu;
+    std::vector<std::unique_ptr<Slot[]>> pages ABSL_GUARDED_BY(mu);
+    uint32_t num_slots ABSL_GUARDED_BY(mu) = 0;
+    uint32_t free ABSL_GUARDED_BY(mu) = kNoSlot;
+    bool closed ABSL_GUARDED_BY(mu) = false;
+
+    Slot& At(uint32_t index) const ABSL_SHARED_LOCKS_REQUIRED(mu) {
+      return pages[index / kPageSlots][index % kPageSlots];
+    }
+    // Null unless that very handle is there.
+    Slot* Find(HandleId id, NodeId node) const ABSL_SHARED_LOCKS_REQUIRED(mu);
+    // kNoSlot when there can be no more.
+    uint32_t TakeSlot() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+  };
+
+  static HandleId IdOf(uint32_t shard, uint32_t index, uint32_t sequence) {
+    return static_cast<HandleId>(uint64_t{sequence} << 32 | index * kShards | shard);
+  }
+  static uint32_t ShardOf(HandleId id) { return static_cast<uint32_t>(id) % kShards; }
+  static uint32_t IndexOf(HandleId id) { return static_cast<uint32_t>(id) / kShards; }
+  static uint32_t SequenceOf(HandleId id) {
+    return static_cast<uint32_t>(static_cast<uint64_t>(id) >> 32);
+  }
+
+  std::atomic<uint32_t> next_shard_{0};
+  std::atomic<size_t> size_{0};
+  mutable std::array<Shard, kShards> shards_;
+};
+
+}  // namespace gofer::fuse
+
+#endif  // FUSE_SESSION_HANDLE_TABLE_H_

@@ -1,0 +1,83 @@
+// Session: one FUSE mount, whatever carries it. Takes requests from any number of threads, does what
+// they ask on the shared core, and writes the replies.
+//
+//   fuse::Session session(&filesystem, options);
+//   fuse::Scratch scratch;                                  // one per thread
+//   const fuse::Outcome outcome = session.Serve(request, fuse::Serving::kInline, scratch);
+//   if (outcome.kind == fuse::Outcome::Kind::kWouldBlock) ...a worker calls Serve(kWorker)...
+//
+// INIT opens a Connection; a second INIT, DESTROY and Reset end it and all that the client had.
+// Requests in flight then finish on the old one and leave nothing in the new one.
+//
+// Owner:   the transport's device; the Filesystem outlives it, and it outlives every Scratch's use.
+// Threads: safe. Reset and CancelDeferred too, also while requests are served.
+// Locks:   mu_ is a leaf, but for Connection's own.
+// Errors:  a request's error is in its reply. EINVAL for one that does not decode, ENOSYS for an
+//          operation that is not here, EIO before INIT; a host's ENOSYS, which the client would
+//          remember for ever, becomes EOPNOTSUPP.
+// Source:  spec/fuse.md s.1.3, s.5, s.19.
+
+#ifndef FUSE_SESSION_SESSION_H_
+#define FUSE_SESSION_SESSION_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "fuse/session/call.h"
+#include "fuse/session/connection.h"
+#include "fuse/session/options.h"
+#include "fuse/session/request.h"
+#include "fuse/session/scratch.h"
+#include "gofer/base/errno.h"
+#include "gofer/base/ref_ptr.h"
+#include "gofer/fs/filesystem.h"
+
+namespace gofer::fuse {
+
+class Session {
+ public:
+  // The client's root is the filesystem's.
+  Session(fs::Filesystem* filesystem, const SessionOptions& options);
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+  ~Session();
+
+  Outcome Serve(Request& request, Serving serving, Scratch& scratch) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // The reply that Serve has just written for this request, with this Scratch, did not reach the
+  // client: what it gave the client, lookups and open files, is taken back. For transports whose
+  // replies can get lost; `out` has to be memory of theirs.
+  void Undelivered(const Request& request, size_t written, Scratch& scratch);
+
+  // Ends the client's connection: nodes, open files and locks are dropped, deferred requests end.
+  // The next INIT opens another.
+  void Reset() ABSL_LOCKS_EXCLUDED(mu_);
+  // Ends every deferred request with EINTR.
+  void CancelDeferred() ABSL_LOCKS_EXCLUDED(mu_);
+
+  // The connection that there is now, or null. For tests and for numbers about it.
+  RefPtr<Connection> connection() const ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  // The calling thread's view of connection_, brought up to date; null before INIT.
+  Connection* Current(Scratch& scratch) ABSL_LOCKS_EXCLUDED(mu_);
+  void Replace(RefPtr<Connection> connection) ABSL_LOCKS_EXCLUDED(mu_);
+
+  ErrnoOr<void> Dispatch(Call& call, Scratch& scratch);
+  ErrnoOr<void> OnInit(Call& call);
+
+  fs::Filesystem& filesystem_;
+  const SessionOptions options_;
+  LockWaiter waiter_;
+  mutable absl::Mutex mu_;
+  RefPtr<Connection> connection_ ABSL_GUARDED_BY(mu_);
+  // Changes with connection_; no two sessions ever have the same.
+  std::atomic<uint64_t> epoch_;
+};
+
+}  // namespace gofer::fuse
+
+#endif  // FUSE_SESSION_SESSION_H_
