@@ -1,0 +1,26 @@
+// FullFence: orders stores before later loads, towards the other end of shared memory too; the one
+// order that acquire and release do not give.
+//
+// Threads: safe. Source: spec/vhost-user-fs.md s.12 and 14.
+
+#ifndef VHOST_MEMORY_FULL_FENCE_H_
+#define VHOST_MEMORY_FULL_FENCE_H_
+
+#include <atomic>
+
+namespace gofer::vhost {
+
+inline void FullFence() {
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wtsan"  // what it orders is seen by the other end alone
+#endif
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+}
+
+}  // namespace gofer::vhost
+
+#endif  // VHOST_MEMORY_FULL_FENCE_H_

@@ -1,0 +1,128 @@
+#include "vhost/virtio_fs/queue_server.h"
+
+#include <utility>
+
+#include "absl/time/time.h"
+#include "fuse/session/request.h"
+#include "fuse/wire/abi.h"
+#include "fuse/wire/buffers.h"
+#include "fuse/wire/reply.h"
+#include "gofer/base/errno.h"
+
+namespace gofer::virtio_fs {
+namespace {
+
+using vhost::DescriptorChain;
+
+// How often a ring is looked at that has nothing to kick with.
+constexpr absl::Duration kWithoutKick = absl::Milliseconds(1);
+
+// The answer to what is no request, as far as there is room for one.
+size_t Refuse(const DescriptorChain& chain) {
+  fuse::InHeader header = {};
+  const bool whole =
+      fuse::Buffers(chain.in()).CopyOut(std::as_writable_bytes(std::span(&header, 1))) ==
+      sizeof(header);
+  return fuse::Reply(chain.out()).Fail(Errno(EINVAL), whole ? header.unique : 0);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<QueueServer>> QueueServer::Start(fuse::Session& session,
+                                                                vhost::VirtQueue& queue,
+                                                                BorrowedFd kick, SlotPool& slots,
+                                                                const Options& options) {
+  ErrnoOr<sys::EdgePoll> poll = sys::EdgePoll::Create();
+  if (!poll.ok()) return ToStatus(poll.error(), "epoll_create1");
+  ErrnoOr<sys::EventFd> wake = sys::EventFd::Create();
+  if (!wake.ok()) return ToStatus(wake.error(), "eventfd");
+  ErrnoOr<void> added = poll->Add(wake->fd());
+  if (added.ok() && kick.valid()) added = poll->Add(kick);
+  if (!added.ok()) return ToStatus(added.error(), "kick descriptor");
+  return std::unique_ptr<QueueServer>(new QueueServer(session, queue, kick.valid(), slots, options,
+                                                      *std::move(poll), *std::move(wake)));
+}
+
+QueueServer::QueueServer(fuse::Session& session, vhost::VirtQueue& queue, bool has_kick,
+                         SlotPool& slots, const Options& options, sys::EdgePoll poll,
+                         sys::EventFd wake)
+    : session_(session),
+      queue_(queue),
+      has_kick_(has_kick),
+      pool_(slots),
+      options_(options),
+      poll_(std::move(poll)),
+      wake_(std::move(wake)) {
+  for (Slot*& slot : slots_) slot = pool_.Get();
+  thread_ = std::thread([this] { Run(); });
+}
+
+QueueServer::~QueueServer() {
+  ending_ = true;
+  wake_.Raise();
+  thread_.join();
+  if (options_.workers != nullptr) options_.workers->Dismiss(*this);
+  for (Slot* const slot : slots_) pool_.Put(slot);
+}
+
+void QueueServer::Help(fuse::Scratch& scratch) {
+  Slot* slot = pool_.Get();
+  for (;;) {
+    DescriptorChain* const chains[] = {&slot->chain};
+    if (queue_.Take(chains) == 0) break;
+    Serve(slot, fuse::Serving::kWorker, scratch);
+  }
+  pool_.Put(slot);
+}
+
+void QueueServer::Run() {
+  const fuse::Serving serving =
+      options_.workers == nullptr ? fuse::Serving::kWorker : fuse::Serving::kInline;
+  while (!ending_.load(std::memory_order_relaxed)) {
+    std::array<DescriptorChain*, kBatch> chains;
+    for (size_t i = 0; i < kBatch; ++i) chains[i] = &slots_[i]->chain;
+    const size_t taken = queue_.Take(chains);
+    if (taken == kBatch && options_.max_helpers > 0 && queue_.HasWork())
+      options_.workers->AskForHelp(*this, options_.max_helpers);
+    for (size_t i = 0; i < taken; ++i) Serve(slots_[i], serving, scratch_);
+    if (taken == 0) Wait();
+  }
+}
+
+void QueueServer::Wait() {
+  const auto arrived = [this] {
+    return queue_.HasWork() || ending_.load(std::memory_order_relaxed);
+  };
+  if (options_.polls && spin_.Poll(arrived)) return;
+  if (!queue_.ArmKicks()) return;
+  poll_.Wait(has_kick_ ? absl::InfiniteDuration() : kWithoutKick);
+  spin_.Slept();
+  queue_.DisarmKicks();
+}
+
+void QueueServer::Serve(Slot*& slot, fuse::Serving serving, fuse::Scratch& scratch) {
+  DescriptorChain& chain = slot->chain;
+  fuse::Outcome outcome;
+  if (chain.fault() == DescriptorChain::Fault::kNone) {
+    slot->Begin(queue_);
+    outcome = session_.Serve(*slot, serving, scratch);
+  } else {
+    outcome = fuse::Outcome::Done(Refuse(chain));
+  }
+  switch (outcome.kind) {
+    case fuse::Outcome::Kind::kDone:
+      queue_.Complete(chain, static_cast<uint32_t>(outcome.written));
+      // Not once for several: the next one may take its time, and the guest says itself whether it
+      // waits for this one or looks at its ring anyway.
+      queue_.Notify();
+      return;
+    case fuse::Outcome::Kind::kWouldBlock:
+      options_.workers->Submit(slot);
+      break;
+    case fuse::Outcome::Kind::kDeferred:
+      break;  // it may be over and done with by now
+  }
+  slot = pool_.Get();
+}
+
+}  // namespace gofer::virtio_fs

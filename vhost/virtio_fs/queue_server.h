@@ -1,0 +1,85 @@
+// QueueServer: the thread of one queue. It takes requests off the ring, serves them in place, and
+// gives them back; only those that may wait for a disk go to a worker. While there are more than it
+// can serve, and processors to spare, workers take from the ring too: Linux 6.1 uses one queue,
+// however many processors it has.
+//
+// Owner:   the Device, from Attach to Detach. Session, queue and pools outlive it.
+// Threads: one of its own, and helping workers; Wake from any.
+// Source:  spec/vhost-user-fs.md s.12.
+
+#ifndef VHOST_VIRTIO_FS_QUEUE_SERVER_H_
+#define VHOST_VIRTIO_FS_QUEUE_SERVER_H_
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <memory>
+#include <thread>
+
+#include "absl/status/statusor.h"
+#include "fuse/session/scratch.h"
+#include "fuse/session/session.h"
+#include "gofer/base/unique_fd.h"
+#include "gofer/sys/edge_poll.h"
+#include "gofer/sys/event_fd.h"
+#include "gofer/sys/spin_policy.h"
+#include "vhost/virtio_fs/slot.h"
+#include "vhost/virtio_fs/worker_pool.h"
+#include "vhost/virtqueue/virt_queue.h"
+
+namespace gofer::virtio_fs {
+
+class QueueServer final : private Helped {
+ public:
+  struct Options {
+    // Without, the thread waits for the disk itself, and nobody helps.
+    WorkerPool* workers = nullptr;
+    size_t max_helpers = 0;
+    // Whether somebody waits for the answers, so that the next request may come soon.
+    bool polls = true;
+  };
+
+  // Starts to serve. Without a `kick` it looks at the ring from time to time.
+  static absl::StatusOr<std::unique_ptr<QueueServer>> Start(fuse::Session& session,
+                                                            vhost::VirtQueue& queue,
+                                                            BorrowedFd kick, SlotPool& slots,
+                                                            const Options& options);
+  QueueServer(const QueueServer&) = delete;
+  QueueServer& operator=(const QueueServer&) = delete;
+  // Ends after the request that it is at.
+  ~QueueServer();
+
+  // Looks at the queue anew.
+  void Wake() { wake_.Raise(); }
+
+ private:
+  // Few: what one has taken, no other can help with.
+  static constexpr size_t kBatch = 4;
+
+  QueueServer(fuse::Session& session, vhost::VirtQueue& queue, bool has_kick, SlotPool& slots,
+              const Options& options, sys::EdgePoll poll, sys::EventFd wake);
+
+  void Run();
+  // Waits until there may be something to take.
+  void Wait();
+  void Help(fuse::Scratch& scratch) override;
+  void Serve(Slot*& slot, fuse::Serving serving, fuse::Scratch& scratch);
+
+  fuse::Session& session_;
+  vhost::VirtQueue& queue_;
+  const bool has_kick_;
+  SlotPool& pool_;
+  const Options options_;
+  sys::EdgePoll poll_;
+  const sys::EventFd wake_;
+  std::atomic<bool> ending_{false};
+  // The thread's own.
+  sys::SpinPolicy spin_;
+  fuse::Scratch scratch_;
+  std::array<Slot*, kBatch> slots_;
+  std::thread thread_;
+};
+
+}  // namespace gofer::virtio_fs
+
+#endif  // VHOST_VIRTIO_FS_QUEUE_SERVER_H_
