@@ -1,0 +1,66 @@
+#include "checkpoint/save.h"
+
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "checkpoint/codec.h"
+#include "checkpoint/image.pb.h"
+#include "checkpoint/lisafs_codec.h"
+#include "gofer/base/request_gate.h"
+#include "gofer/base/status_macros.h"
+#include "gofer/fs/snapshot.h"
+
+namespace gofer::checkpoint {
+
+absl::StatusOr<SaveResult> Save(const Subject& subject, BorrowedFd directory,
+                                const SaveOptions& options) {
+  fs::Filesystem& filesystem = subject.filesystem;
+  // Most of what nobody refers to goes while clients are still served.
+  filesystem.dentries().Purge();
+
+  RequestGate& gate = filesystem.gate();
+  const absl::Time begin = absl::Now();
+  if (!gate.Close(begin + options.quiesce)) {
+    return absl::DeadlineExceededError(absl::StrCat(
+        "checkpoint: requests in flight did not end within ", absl::FormatDuration(options.quiesce),
+        "; clients are served on. A host file system hangs, or is slow: try again"));
+  }
+  absl::Cleanup reopen = [&gate] { gate.Open(); };
+
+  filesystem.dentries().Purge();
+  fs::Snapshot snapshot(filesystem, {.max_deleted_bytes = options.max_deleted_bytes});
+  const lisafs::ServerState lisafs = subject.lisafs.Save(snapshot);
+  ASSIGN_OR_RETURN(const fs::FilesystemState files, std::move(snapshot).Finish());
+  SaveResult result = {.names = files.dentries.size(),
+                       .files = files.inodes.size(),
+                       .open_files = files.handles.size(),
+                       .deleted_files = files.deleted_files.size(),
+                       .clients = lisafs.connections.size(),
+                       .image_bytes = 0,
+                       .pause = absl::Now() - begin};
+  // The record is complete: what changes from now on belongs to the next one.
+  if (options.leave_running) std::move(reopen).Invoke();
+
+  Image image;
+  Configuration& configuration = *image.mutable_configuration();
+  configuration.set_gofer_version(subject.version);
+  configuration.set_root(subject.root);
+  configuration.set_readonly(subject.readonly);
+  configuration.set_saved_at_sec(absl::ToUnixSeconds(begin));
+  *image.mutable_filesystem() = Encode(files);
+  Encode(lisafs, image);
+  std::string payload;
+  if (!image.SerializeToString(&payload)) {
+    return absl::ResourceExhaustedError("checkpoint: the record is larger than an image can be");
+  }
+  result.image_bytes = payload.size() + kImageHeaderSize;
+  RETURN_IF_ERROR(StoreImage(directory, payload, options.key));
+  // A gofer that ends serves nobody who could change what was saved.
+  if (!options.leave_running) std::move(reopen).Cancel();
+  return result;
+}
+
+}  // namespace gofer::checkpoint

@@ -1,0 +1,78 @@
+// ControlServer: answers commands on control sockets, each client on a thread of its own.
+//
+// Who may command: the file mode of the socket keeps others out; beyond it a client must run under
+// the uid that the gofer was started under, or be root. Uids are judged as they are mapped here.
+//
+// Owner:   borrows the handler. Threads: safe. The handler is called by several threads at once.
+// Errors:  a client that breaks the rules of frame.h, takes more than kRequestDeadline for a request
+//          or is no. kMaxClients + 1 is told so if it still listens, and cut off.
+// Source:  spec/security.md s.5 and s.10 (control_auth_test, control_flood_test).
+
+#ifndef GOFER_CONTROL_SERVER_H_
+#define GOFER_CONTROL_SERVER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <thread>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "gofer/base/unique_fd.h"
+#include "gofer/control/control.pb.h"
+#include "gofer/control/frame.h"
+
+namespace gofer::control {
+
+inline constexpr size_t kMaxClients = 8;
+// From the first byte of a request to its last; an idle client may wait as long as it likes.
+inline constexpr absl::Duration kRequestDeadline = absl::Seconds(5);
+
+// What the commands do.
+class CommandHandler {
+ public:
+  using ProgressSink = absl::FunctionRef<void(const Progress&)>;
+
+  virtual ~CommandHandler() = default;
+  // The last reply. `progress` sends one before it.
+  virtual Reply Handle(Received request, ProgressSink progress) = 0;
+};
+
+class ControlServer {
+ public:
+  // `owner` is the uid that may command.
+  ControlServer(CommandHandler& handler, uint32_t owner) : handler_(handler), owner_(owner) {}
+  ControlServer(const ControlServer&) = delete;
+  ControlServer& operator=(const ControlServer&) = delete;
+  ~ControlServer() { Stop(); }
+
+  // Takes a connected socket in. Never blocks for long.
+  void Add(UniqueFd socket) ABSL_LOCKS_EXCLUDED(mu_);
+  // Cuts all clients off and waits for the commands that run.
+  void Stop() ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  struct Client {
+    UniqueFd socket;
+    std::thread thread;
+    bool ended = false;  // mu_
+  };
+
+  void Serve(Client& client) ABSL_LOCKS_EXCLUDED(mu_);
+  bool ServeOne(BorrowedFd socket);
+  // Joins the threads of clients that have gone.
+  void Reap() ABSL_LOCKS_EXCLUDED(mu_);
+
+  CommandHandler& handler_;
+  const uint32_t owner_;
+  absl::Mutex mu_;
+  bool stopped_ ABSL_GUARDED_BY(mu_) = false;
+  std::list<std::unique_ptr<Client>> clients_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace gofer::control
+
+#endif  // GOFER_CONTROL_SERVER_H_
