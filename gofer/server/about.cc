@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
-#include "gofer/server/log_output.h"
+#include "gofer/base/json.h"
 
 namespace gofer::server {
 namespace {
@@ -21,8 +21,8 @@ std::vector<Fact> Facts() {
   return {
       {"version", {kVersion}},
       {"commands", {"serve", "capabilities"}},
-      {"personalities", {"runsc-gofer"}},
-      {"ways_in", {"lisafs_fd", "lisafs_socket"}},
+      {"personalities", {"runsc-gofer", "virtiofsd"}},
+      {"ways_in", {"lisafs_fd", "lisafs_socket", "vhost_user_fd", "vhost_user_socket"}},
       {"lisafs_clients", {"2022-12", "2024-07", "2026-08"}},
       {"sandbox", {"namespace", "chroot", "none"}},
       {"namespaces", {"mount", "ipc", "net", "uts"}},
@@ -51,6 +51,16 @@ std::string CapabilitiesAsJson() {
         absl::StrCat(JsonQuote(fact.name), ":", single ? values : absl::StrCat("[", values, "]")));
   }
   return absl::StrCat("{", absl::StrJoin(members, ","), "}\n");
+}
+
+std::string VhostUserCapabilities() {
+  // "migrate-precopy" belongs here once a guest's state can be handed over.
+  return "{\n"
+         "  \"type\": \"fs\",\n"
+         "  \"features\": [\n"
+         "    \"separate-options\"\n"
+         "  ]\n"
+         "}\n";
 }
 
 }  // namespace gofer::server

@@ -16,6 +16,9 @@ std::string CapabilitiesAsText();
 // The same as one JSON object, with a newline.
 std::string CapabilitiesAsJson();
 
+// What virtual machine managers ask any vhost-user program for (--print-capabilities), as JSON.
+std::string VhostUserCapabilities();
+
 }  // namespace gofer::server
 
 #endif  // GOFER_SERVER_ABOUT_H_

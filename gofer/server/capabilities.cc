@@ -3,9 +3,13 @@
 #include <cap-ng.h>
 #include <linux/capability.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <string>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 #include "gofer/base/status_macros.h"
 #include "gofer/sys/process.h"
 
@@ -18,35 +22,17 @@ uint64_t Mask(const std::vector<int>& capabilities) {
   return mask;
 }
 
-}  // namespace
-
-std::vector<int> NeededCapabilities(const CapabilityOptions& options) {
-  std::vector<int> needed = {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID};
-  if (options.switch_ids) needed.insert(needed.end(), {CAP_SETUID, CAP_SETGID});
-  return needed;
+bool Contains(const std::vector<int>& capabilities, int capability) {
+  return std::find(capabilities.begin(), capabilities.end(), capability) != capabilities.end();
 }
 
-absl::Status DropBoundingSet(const CapabilityOptions& options) {
-  const ErrnoOr<sys::CapabilitySets> held = sys::GetCapabilities();
-  if (!held.ok()) return ToStatus(held.error(), "capget");
-  if ((held->effective & Mask({CAP_SETPCAP})) == 0) return absl::OkStatus();
-  capng_clear(CAPNG_SELECT_BOUNDS);
-  for (const int capability : NeededCapabilities(options)) {
-    capng_update(CAPNG_ADD, CAPNG_BOUNDING_SET, static_cast<unsigned>(capability));
-  }
-  if (const int result = capng_apply(CAPNG_SELECT_BOUNDS); result != 0) {
-    return absl::PermissionDeniedError(absl::StrFormat(
-        "capabilities: the bounding set could not be dropped (libcap-ng: %d)", result));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status LimitCapabilities(const CapabilityOptions& options) {
+// Effective and permitted become what is there of `wanted`, the other two empty.
+absl::Status Keep(const std::vector<int>& wanted) {
   const ErrnoOr<sys::CapabilitySets> held = sys::GetCapabilities();
   if (!held.ok()) return ToStatus(held.error(), "capget");
   capng_clear(CAPNG_SELECT_CAPS);
   uint64_t kept = 0;
-  for (const int capability : NeededCapabilities(options)) {
+  for (const int capability : wanted) {
     // In a user namespace or without root some may be missing: nothing can be kept that is not
     // there.
     if ((held->permitted & Mask({capability})) == 0) continue;
@@ -67,5 +53,64 @@ absl::Status LimitCapabilities(const CapabilityOptions& options) {
   }
   return absl::OkStatus();
 }
+
+}  // namespace
+
+std::vector<int> NeededCapabilities(const CapabilityOptions& options) {
+  std::vector<int> needed = {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID};
+  if (options.switch_ids) needed.insert(needed.end(), {CAP_SETUID, CAP_SETGID});
+  if (options.make_devices) needed.push_back(CAP_MKNOD);
+  if (options.set_file_capabilities) needed.push_back(CAP_SETFCAP);
+  if (options.open_by_handle) needed.push_back(CAP_DAC_READ_SEARCH);
+  for (const int capability : options.added) {
+    if (!Contains(needed, capability)) needed.push_back(capability);
+  }
+  for (const int capability : options.removed) std::erase(needed, capability);
+  return needed;
+}
+
+absl::Status ModifyCapabilities(absl::string_view list, CapabilityOptions& options) {
+  const auto error = [&](absl::string_view why) {
+    return absl::InvalidArgumentError(absl::StrCat("--modcaps=", list, ": ", why));
+  };
+  for (const absl::string_view element : absl::StrSplit(list, ':')) {
+    if (element.empty()) return error("an element is empty");
+    const bool add = element[0] == '+';
+    if (!add && element[0] != '-') {
+      return error(absl::StrCat("\"", element, "\" does not begin with + or -"));
+    }
+    const std::string name(element.substr(1));
+    const int capability = capng_name_to_capability(name.c_str());
+    if (capability < 0) return error(absl::StrCat("there is no capability \"", name, "\""));
+    std::vector<int>& to = add ? options.added : options.removed;
+    std::erase(add ? options.removed : options.added, capability);
+    if (!Contains(to, capability)) to.push_back(capability);
+  }
+  if (options.open_by_handle && Contains(options.removed, CAP_DAC_READ_SEARCH)) {
+    return error("--inode-file-handles needs dac_read_search");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status DropBoundingSet(const CapabilityOptions& options) {
+  const ErrnoOr<sys::CapabilitySets> held = sys::GetCapabilities();
+  if (!held.ok()) return ToStatus(held.error(), "capget");
+  if ((held->effective & Mask({CAP_SETPCAP})) == 0) return absl::OkStatus();
+  capng_clear(CAPNG_SELECT_BOUNDS);
+  for (const int capability : NeededCapabilities(options)) {
+    capng_update(CAPNG_ADD, CAPNG_BOUNDING_SET, static_cast<unsigned>(capability));
+  }
+  if (const int result = capng_apply(CAPNG_SELECT_BOUNDS); result != 0) {
+    return absl::PermissionDeniedError(absl::StrFormat(
+        "capabilities: the bounding set could not be dropped (libcap-ng: %d)", result));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LimitCapabilities(const CapabilityOptions& options) {
+  return Keep(NeededCapabilities(options));
+}
+
+absl::Status DropAllCapabilities() { return Keep({}); }
 
 }  // namespace gofer::server

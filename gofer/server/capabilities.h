@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 
 namespace gofer::server {
 
@@ -21,13 +22,27 @@ struct CapabilityOptions {
   // Host sockets are connected to as the application's user, which takes SETUID and SETGID (LISAFS
   // ConnectWithCreds, --creds=switch).
   bool switch_ids = false;
+  // Clients may make device nodes: MKNOD.
+  bool make_devices = false;
+  // Clients may set file capabilities: SETFCAP.
+  bool set_file_capabilities = false;
+  // Files are opened by handle: DAC_READ_SEARCH.
+  bool open_by_handle = false;
+  // What the command line adds and takes away, CAP_* numbers.
+  std::vector<int> added = {};
+  std::vector<int> removed = {};
 };
+
+// +NAME and -NAME, separated by colons, into `options`; the last word about a capability counts.
+// Names are without CAP_, in any case. InvalidArgument for what is no list, and for taking away what
+// `options` need.
+absl::Status ModifyCapabilities(absl::string_view list, CapabilityOptions& options);
 
 // CAP_* numbers: CHOWN (new files get the client's owner), DAC_OVERRIDE (the client checks
 // permissions itself), FOWNER (chmod, utimens, xattrs of others' files), FSETID (setuid and setgid
-// bits survive where a request sets them), and SETUID, SETGID if asked for. What gVisor's gofer
-// keeps beyond these, DAC_READ_SEARCH and SYS_CHROOT, is not needed: DAC_OVERRIDE covers the first,
-// and the root is pivoted into before capabilities go.
+// bits survive where a request sets them), and what the options ask for beyond. What gVisor's gofer
+// keeps always, DAC_READ_SEARCH and SYS_CHROOT, is not needed: DAC_OVERRIDE covers the first unless
+// files are opened by handle, and the root is pivoted into before capabilities go.
 std::vector<int> NeededCapabilities(const CapabilityOptions& options);
 
 // No exec can ever gain another capability. Nothing to do, and no error, without CAP_SETPCAP: then
@@ -36,6 +51,9 @@ absl::Status DropBoundingSet(const CapabilityOptions& options);
 
 // Effective and permitted become what is needed and held; inheritable and ambient become empty.
 absl::Status LimitCapabilities(const CapabilityOptions& options);
+
+// None is left, of any kind but the bounding set.
+absl::Status DropAllCapabilities();
 
 }  // namespace gofer::server
 

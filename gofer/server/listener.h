@@ -19,13 +19,16 @@ namespace gofer::server {
 
 class Listener {
  public:
-  // Makes the socket file with mode 0600. A socket file at which nobody listens any more is
-  // replaced; anything else that is there is an error, and is left alone.
-  static absl::StatusOr<Listener> Create(const std::string& path);
+  // Makes the socket file with mode 0600; or 0660, if a group is named that may connect too. A socket
+  // file at which nobody listens any more is replaced; anything else that is there is an error, and
+  // is left alone.
+  static absl::StatusOr<Listener> Create(const std::string& path, const std::string& group = "");
 
   // A connected, blocking stream socket; EAGAIN when nobody is waiting.
   ErrnoOr<UniqueFd> Accept() const;
   BorrowedFd fd() const { return socket_; }
+  // The socket alone, for who takes connections in another way.
+  UniqueFd Release() && { return std::move(socket_); }
 
  private:
   explicit Listener(UniqueFd socket) : socket_(std::move(socket)) {}

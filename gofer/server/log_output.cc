@@ -8,6 +8,8 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "glog/logging.h"
+#include "gofer/base/errno.h"
+#include "gofer/base/json.h"
 #include "gofer/sys/process.h"
 
 namespace gofer::server {
@@ -17,29 +19,6 @@ constexpr size_t kMaxMessageBytes = 512;
 constexpr int kMaxRecordsPerSecond = 50;
 // Above FATAL: glog copies nothing to stderr on its own.
 constexpr int kNoSeverity = google::NUM_SEVERITIES;
-
-// The length of the valid UTF-8 sequence that `text` begins with, 0 if there is none. Overlong
-// forms, surrogates and what is above U+10FFFF are not valid.
-size_t Utf8Length(absl::string_view text) {
-  const auto byte = [&](size_t i) {
-    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u;
-  };
-  const auto continues = [&](size_t i) { return (byte(i) & 0xc0) == 0x80; };
-  const unsigned first = byte(0);
-  if (first < 0x80) return 1;
-  if (first >= 0xc2 && first <= 0xdf) return continues(1) ? 2 : 0;
-  if (first >= 0xe0 && first <= 0xef) {
-    if (!continues(1) || !continues(2)) return 0;
-    if ((first == 0xe0 && byte(1) < 0xa0) || (first == 0xed && byte(1) > 0x9f)) return 0;
-    return 3;
-  }
-  if (first >= 0xf0 && first <= 0xf4) {
-    if (!continues(1) || !continues(2) || !continues(3)) return 0;
-    if ((first == 0xf0 && byte(1) < 0x90) || (first == 0xf4 && byte(1) > 0x8f)) return 0;
-    return 4;
-  }
-  return 0;
-}
 
 std::string EscapeText(absl::string_view text) {
   std::string escaped;
@@ -57,6 +36,42 @@ std::string EscapeText(absl::string_view text) {
 std::string Timestamp(absl::Time time) {
   return absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", time, absl::UTCTimeZone());
 }
+
+// Of syslog(3): facility user, and how bad it is.
+int SyslogPriority(absl::string_view severity) {
+  constexpr int kUser = 1 << 3;
+  switch (severity.empty() ? 'I' : severity[0]) {
+    case 'F':
+      return kUser | 2;
+    case 'E':
+      return kUser | 3;
+    case 'W':
+      return kUser | 4;
+    default:
+      return kUser | 6;
+  }
+}
+
+// Records below it are not made.
+int LeastSeverity(LogLevel level) {
+  switch (level) {
+    case LogLevel::kTrace:
+    case LogLevel::kDebug:
+    case LogLevel::kInfo:
+      return google::GLOG_INFO;
+    case LogLevel::kWarn:
+      return google::GLOG_WARNING;
+    case LogLevel::kError:
+      return google::GLOG_ERROR;
+    case LogLevel::kOff:
+      break;
+  }
+  return kNoSeverity;
+}
+
+int g_descriptor = 2;
+// The number by which the process was started; in a pid namespace it has another one.
+int g_process = 0;
 
 class Sink : public google::LogSink {
  public:
@@ -103,12 +118,31 @@ void StartLogging(const LogOptions& options) {
   FLAGS_logtostderr = false;
   FLAGS_alsologtostderr = false;
   FLAGS_stderrthreshold = kNoSeverity;
-  FLAGS_v = options.verbose ? 1 : 0;
+  FLAGS_v = options.level == LogLevel::kTrace ? 2 : options.level == LogLevel::kDebug ? 1 : 0;
+  FLAGS_minloglevel = LeastSeverity(options.level);
   for (int severity = 0; severity < google::NUM_SEVERITIES; ++severity) {
     google::SetLogDestination(severity, "");  // no file
   }
-  google::AddLogSink(new Sink(options));  // for good: threads may log until the process is gone
+  LogOptions used = options;
+  Errno no_syslog(EIO);
+  if (options.format == LogFormat::kSyslog) {
+    ErrnoOr<UniqueFd> socket = sys::ConnectDatagram("/dev/log");
+    if (socket.ok()) {
+      used.fd = socket->Release();
+    } else {
+      used.format = LogFormat::kText;
+      no_syslog = socket.error();
+    }
+  }
+  g_descriptor = used.fd;
+  g_process = sys::ProcessId();
+  google::AddLogSink(new Sink(used));  // for good: threads may log until the process is gone
+  if (used.format != options.format) {
+    LOG(WARNING) << "no syslog at /dev/log: " << no_syslog.ToString() << "; logging to stderr";
+  }
 }
+
+int LogDescriptor() { return g_descriptor; }
 
 void ReportFailure(LogFormat format, absl::string_view message) {
   const std::string line = format == LogFormat::kJson
@@ -124,6 +158,10 @@ void ReportFailure(LogFormat format, absl::string_view message) {
 std::string FormatRecord(LogFormat format, const LogRecord& record) {
   const absl::string_view message = record.message.substr(0, kMaxMessageBytes);
   const absl::string_view cut = record.message.size() > kMaxMessageBytes ? "..." : "";
+  if (format == LogFormat::kSyslog) {
+    return absl::StrCat("<", SyslogPriority(record.severity), ">gofer[", g_process,
+                        "]: ", EscapeText(message), cut);
+  }
   if (format == LogFormat::kText) {
     const std::string at =
         record.file.empty() ? "" : absl::StrCat(" ", record.file, ":", record.line);
@@ -135,25 +173,6 @@ std::string FormatRecord(LogFormat format, const LogRecord& record) {
                                                             ",\"line\":", record.line, ",");
   return absl::StrCat("{\"time\":\"", Timestamp(record.time), "\",\"severity\":\"", record.severity,
                       "\",", at, "\"message\":", JsonQuote(absl::StrCat(message, cut)), "}\n");
-}
-
-std::string JsonQuote(absl::string_view text) {
-  std::string quoted = "\"";
-  while (!text.empty()) {
-    const size_t length = Utf8Length(text);
-    const auto byte = static_cast<unsigned char>(text[0]);
-    if (length == 0) {
-      quoted += "\\ufffd";
-    } else if (byte == '"' || byte == '\\') {
-      quoted += {'\\', text[0]};
-    } else if (byte < 0x20 || byte == 0x7f) {
-      absl::StrAppendFormat(&quoted, "\\u%04x", byte);
-    } else {
-      quoted.append(text.data(), length);
-    }
-    text.remove_prefix(length == 0 ? 1 : length);
-  }
-  return quoted + "\"";
 }
 
 bool LogThrottle::Admit(absl::Time now, uint64_t& dropped) {

@@ -20,16 +20,22 @@
 
 namespace gofer::server {
 
-enum class LogFormat { kText, kJson };
+enum class LogFormat { kText, kJson, kSyslog };
+
+// The least severe records that are logged: kDebug adds VLOG(1), kTrace VLOG(2).
+enum class LogLevel { kTrace, kDebug, kInfo, kWarn, kError, kOff };
 
 struct LogOptions {
   LogFormat format = LogFormat::kText;
   int fd = 2;
-  bool verbose = false;  // VLOG(1) too
+  LogLevel level = LogLevel::kInfo;
 };
 
-// From here on LOG goes there and nowhere else: no files, no copies on stderr.
+// From here on LOG goes there and nowhere else: no files, no copies on stderr. With kSyslog, `fd` is
+// only for a system that has no syslog.
 void StartLogging(const LogOptions& options);
+// Where it goes: what a process has to keep when it closes all else.
+int LogDescriptor();
 
 // Why the process gives up, as one line on stderr in the log's format: "gofer: object, values, next
 // step".
@@ -43,11 +49,8 @@ struct LogRecord {
   absl::string_view message;
 };
 
-// The record as one line, with its newline.
+// The record as one line, with its newline; for syslog as one datagram, without.
 std::string FormatRecord(LogFormat format, const LogRecord& record);
-
-// A JSON string with its quotes. Bytes that are not UTF-8 come out as \ufffd.
-std::string JsonQuote(absl::string_view text);
 
 // At most `limit` a second; pure, for its test.
 class LogThrottle {

@@ -13,6 +13,9 @@
 namespace gofer::server {
 namespace {
 
+// Of the device's configuration space.
+constexpr size_t kMaxTag = 36;
+
 template <typename Value>
 struct Choice {
   absl::string_view text;
@@ -92,6 +95,44 @@ absl::Status ParseLisafsSockets(absl::string_view text, ServeOptions& options) {
   return absl::OkStatus();
 }
 
+absl::Status ParseVhostUserSockets(absl::string_view text, ServeOptions& options) {
+  for (const absl::string_view file : absl::StrSplit(text, ',', absl::SkipEmpty())) {
+    options.add_vhost_user_socket(std::string(file));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ParseVhostUserFds(absl::string_view text, ServeOptions& options) {
+  for (const absl::string_view number : absl::StrSplit(text, ',', absl::SkipEmpty())) {
+    int fd;
+    if (!absl::SimpleAtoi(number, &fd) || fd < 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--vhost_user_fd=", number, ": is not a descriptor's number"));
+    }
+    options.add_vhost_user_fd(fd);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ParseFuseMountpoints(absl::string_view text, ServeOptions& options) {
+  for (const absl::string_view directory : absl::StrSplit(text, ',', absl::SkipEmpty())) {
+    options.add_fuse_mountpoint(std::string(directory));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ParseFuseFds(absl::string_view text, ServeOptions& options) {
+  for (const absl::string_view number : absl::StrSplit(text, ',', absl::SkipEmpty())) {
+    int fd;
+    if (!absl::SimpleAtoi(number, &fd) || fd < 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--fuse_fd=", number, ": is not a descriptor's number"));
+    }
+    options.add_fuse_fd(fd);
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<HostUds> ParseHostUds(absl::string_view text) {
   static constexpr Choice<HostUds> kChoices[] = {{"none", HOST_UDS_NONE},
                                                  {"open", HOST_UDS_OPEN},
@@ -128,11 +169,76 @@ absl::StatusOr<SandboxName> ParseSandbox(absl::string_view text) {
   return Choose("sandbox", text, kChoices);
 }
 
+absl::StatusOr<LogLevelName> ParseLogLevel(absl::string_view text) {
+  static constexpr Choice<LogLevelName> kChoices[] = {
+      {"error", LOG_LEVEL_ERROR}, {"warn", LOG_LEVEL_WARN},   {"info", LOG_LEVEL_INFO},
+      {"debug", LOG_LEVEL_DEBUG}, {"trace", LOG_LEVEL_TRACE}, {"off", LOG_LEVEL_OFF}};
+  return Choose("log_level", text, kChoices);
+}
+
+absl::StatusOr<CacheName> ParseCache(absl::string_view text) {
+  static constexpr Choice<CacheName> kChoices[] = {{"never", CACHE_NEVER},
+                                                   {"metadata", CACHE_METADATA},
+                                                   {"auto", CACHE_AUTO},
+                                                   {"always", CACHE_ALWAYS}};
+  return Choose("cache", text, kChoices);
+}
+
+absl::StatusOr<InodeFileHandlesName> ParseInodeFileHandles(absl::string_view text) {
+  static constexpr Choice<InodeFileHandlesName> kChoices[] = {
+      {"never", INODE_FILE_HANDLES_NEVER},
+      {"prefer", INODE_FILE_HANDLES_PREFER},
+      {"mandatory", INODE_FILE_HANDLES_MANDATORY}};
+  return Choose("inode_file_handles", text, kChoices);
+}
+
+absl::StatusOr<CredsName> ParseCreds(absl::string_view text) {
+  static constexpr Choice<CredsName> kChoices[] = {{"give", CREDS_GIVE}, {"switch", CREDS_SWITCH}};
+  return Choose("creds", text, kChoices);
+}
+
+absl::StatusOr<MigrationModeName> ParseMigrationMode(absl::string_view text) {
+  static constexpr Choice<MigrationModeName> kChoices[] = {
+      {"find-paths", MIGRATION_FIND_PATHS}, {"file-handles", MIGRATION_FILE_HANDLES}};
+  return Choose("migration_mode", text, kChoices);
+}
+
+absl::StatusOr<MigrationOnErrorName> ParseMigrationOnError(absl::string_view text) {
+  static constexpr Choice<MigrationOnErrorName> kChoices[] = {
+      {"abort", MIGRATION_ABORT}, {"guest-error", MIGRATION_GUEST_ERROR}};
+  return Choose("migration_on_error", text, kChoices);
+}
+
+LogLevel ToLogLevel(LogLevelName name) {
+  switch (name) {
+    case LOG_LEVEL_TRACE:
+      return LogLevel::kTrace;
+    case LOG_LEVEL_DEBUG:
+      return LogLevel::kDebug;
+    case LOG_LEVEL_WARN:
+      return LogLevel::kWarn;
+    case LOG_LEVEL_ERROR:
+      return LogLevel::kError;
+    case LOG_LEVEL_OFF:
+      return LogLevel::kOff;
+    default:
+      return LogLevel::kInfo;
+  }
+}
+
 absl::Status Validate(const ServeOptions& options) {
   if (options.root().empty())
     return absl::InvalidArgumentError("--root is missing: the directory to serve");
-  if (options.lisafs_fd().empty() && options.lisafs_socket().empty()) {
-    return absl::InvalidArgumentError("no way in: give --lisafs_fd or --lisafs_socket");
+  if (options.lisafs_fd().empty() && options.lisafs_socket().empty() &&
+      options.vhost_user_socket().empty() && options.vhost_user_fd().empty() &&
+      options.fuse_mountpoint().empty() && options.fuse_fd().empty()) {
+    return absl::InvalidArgumentError(
+        "no way in: give --lisafs_fd, --lisafs_socket, --vhost_user_socket, --vhost_user_fd, "
+        "--fuse_mountpoint or --fuse_fd");
+  }
+  if (options.tag().size() > kMaxTag) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--tag=", options.tag(), ": ", options.tag().size(), " bytes, limit ", kMaxTag));
   }
   std::set<int> fds;
   for (const LisafsFd& way : options.lisafs_fd()) {
@@ -140,9 +246,19 @@ absl::Status Validate(const ServeOptions& options) {
     return absl::InvalidArgumentError(
         absl::StrCat("--lisafs_fd: descriptor ", way.fd(), " is given twice"));
   }
+  for (const int fd : options.vhost_user_fd()) {
+    if (fds.insert(fd).second) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("--vhost_user_fd: descriptor ", fd, " is given twice"));
+  }
+  for (const int fd : options.fuse_fd()) {
+    if (fds.insert(fd).second) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("--fuse_fd: descriptor ", fd, " is given twice"));
+  }
   if (options.ready_fd() >= 0 && fds.count(options.ready_fd()) > 0) {
     return absl::InvalidArgumentError(
-        absl::StrCat("--ready_fd: descriptor ", options.ready_fd(), " is one of --lisafs_fd"));
+        absl::StrCat("--ready_fd: descriptor ", options.ready_fd(), " is a way in"));
   }
   return absl::OkStatus();
 }

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "gofer/server/log_output.h"
 #include "gofer/server/options.pb.h"
 
 namespace gofer::server {
@@ -18,12 +19,30 @@ absl::Status ParseLisafsFds(absl::string_view text, ServeOptions& options);
 // FILE[:PATH[:ro]],…
 absl::Status ParseLisafsSockets(absl::string_view text, ServeOptions& options);
 
+// FILE,...
+absl::Status ParseVhostUserSockets(absl::string_view text, ServeOptions& options);
+// N,...
+absl::Status ParseVhostUserFds(absl::string_view text, ServeOptions& options);
+// DIR[,...]
+absl::Status ParseFuseMountpoints(absl::string_view text, ServeOptions& options);
+// N[,...]
+absl::Status ParseFuseFds(absl::string_view text, ServeOptions& options);
+
 absl::StatusOr<HostUds> ParseHostUds(absl::string_view text);
 absl::StatusOr<HostFifo> ParseHostFifo(absl::string_view text);
 absl::StatusOr<DonateFds> ParseDonateFds(absl::string_view text);
 absl::StatusOr<LogFormatName> ParseLogFormat(absl::string_view text);
 absl::StatusOr<SeccompName> ParseSeccomp(absl::string_view text);
 absl::StatusOr<SandboxName> ParseSandbox(absl::string_view text);
+absl::StatusOr<LogLevelName> ParseLogLevel(absl::string_view text);
+absl::StatusOr<CacheName> ParseCache(absl::string_view text);
+absl::StatusOr<InodeFileHandlesName> ParseInodeFileHandles(absl::string_view text);
+absl::StatusOr<CredsName> ParseCreds(absl::string_view text);
+absl::StatusOr<MigrationModeName> ParseMigrationMode(absl::string_view text);
+absl::StatusOr<MigrationOnErrorName> ParseMigrationOnError(absl::string_view text);
+
+// What the log's output goes by.
+LogLevel ToLogLevel(LogLevelName name);
 
 // What one flag alone cannot tell: something to serve, a way in, no descriptor twice.
 absl::Status Validate(const ServeOptions& options);

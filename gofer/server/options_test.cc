@@ -42,6 +42,20 @@ TEST(ParseLisafsSockets, FilePathAndRo) {
   EXPECT_TRUE(options.lisafs_socket(1).readonly());
 }
 
+TEST(ParseVhostUser, FilesAndDescriptors) {
+  ServeOptions options;
+  ASSERT_TRUE(ParseVhostUserSockets("/run/a.sock,b.sock", options).ok());
+  ASSERT_TRUE(ParseVhostUserFds("3,7", options).ok());
+  ASSERT_EQ(options.vhost_user_socket_size(), 2);
+  EXPECT_EQ(options.vhost_user_socket(1), "b.sock");
+  ASSERT_EQ(options.vhost_user_fd_size(), 2);
+  EXPECT_EQ(options.vhost_user_fd(1), 7);
+  EXPECT_EQ(ParseVhostUserFds("3,-1", options).message(),
+            "--vhost_user_fd=-1: is not a descriptor's number");
+  options.set_root("/srv");
+  EXPECT_FALSE(Validate(options).ok());  // 3 twice
+}
+
 TEST(Choices, EachByItsName) {
   EXPECT_EQ(*ParseHostUds("create"), HOST_UDS_CREATE);
   EXPECT_EQ(*ParseHostFifo("open"), HOST_FIFO_OPEN);
@@ -49,6 +63,12 @@ TEST(Choices, EachByItsName) {
   EXPECT_EQ(*ParseLogFormat("json"), LOG_JSON);
   EXPECT_EQ(*ParseSeccomp("trap"), SECCOMP_TRAP);
   EXPECT_EQ(*ParseSandbox("none"), SANDBOX_NONE);
+  EXPECT_EQ(*ParseLogLevel("off"), LOG_LEVEL_OFF);
+  EXPECT_EQ(*ParseCache("metadata"), CACHE_METADATA);
+  EXPECT_EQ(*ParseInodeFileHandles("prefer"), INODE_FILE_HANDLES_PREFER);
+  EXPECT_EQ(*ParseCreds("switch"), CREDS_SWITCH);
+  EXPECT_EQ(*ParseMigrationMode("file-handles"), MIGRATION_FILE_HANDLES);
+  EXPECT_EQ(*ParseMigrationOnError("guest-error"), MIGRATION_GUEST_ERROR);
   EXPECT_EQ(ParseHostFifo("all").status().message(), "--host_fifo=all: is not one of none, open");
 }
 
@@ -57,11 +77,13 @@ TEST(Validate, WhatOneFlagCannotTell) {
   options.set_ready_fd(-1);
   EXPECT_EQ(Validate(options).message(), "--root is missing: the directory to serve");
   options.set_root("/r");
-  EXPECT_EQ(Validate(options).message(), "no way in: give --lisafs_fd or --lisafs_socket");
+  EXPECT_EQ(Validate(options).message(),
+            "no way in: give --lisafs_fd, --lisafs_socket, --vhost_user_socket, --vhost_user_fd, "
+            "--fuse_mountpoint or --fuse_fd");
   options.add_lisafs_fd()->set_fd(5);
   EXPECT_TRUE(Validate(options).ok());
   options.set_ready_fd(5);
-  EXPECT_EQ(Validate(options).message(), "--ready_fd: descriptor 5 is one of --lisafs_fd");
+  EXPECT_EQ(Validate(options).message(), "--ready_fd: descriptor 5 is a way in");
   options.set_ready_fd(6);
   options.add_lisafs_fd()->set_fd(5);
   EXPECT_EQ(Validate(options).message(), "--lisafs_fd: descriptor 5 is given twice");

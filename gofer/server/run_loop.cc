@@ -2,11 +2,15 @@
 
 #include <signal.h>
 
+#include <algorithm>
 #include <array>
 #include <thread>
+#include <vector>
 
 #include "absl/base/internal/cycleclock.h"
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "glog/logging.h"
 #include "gofer/base/errno.h"
@@ -23,18 +27,36 @@ namespace {
 constexpr absl::Duration kStopDeadline = absl::Seconds(5);
 constexpr std::array kEndingSignals = {SIGTERM, SIGINT, SIGHUP};
 
-void TakeIn(lisafs::Server& server, const ListeningMount& mount) {
-  ErrnoOr<UniqueFd> client = mount.listener.Accept();
-  if (!client.ok()) {
-    if (client.error() == EAGAIN) return;
-    LOG_EVERY_N(WARNING, 100) << "accept: " << client.error().ToString();
-    return;
+// Waits for the ways in that end by themselves, each on a thread of its own.
+class Waiters {
+ public:
+  Waiters(std::span<WayIn* const> ways, const sys::EventFd& ended) : left_(ways.size()) {
+    for (WayIn* const way : ways) {
+      if (way->EndsByItself()) threads_.emplace_back([this, way, &ended] { WaitFor(*way, ended); });
+    }
+    if (ways.empty()) ended.Raise();
   }
-  const absl::Status added = server.AddConnection(
-      *std::move(client), {.mount_path = mount.path, .readonly = mount.readonly});
-  if (added.ok()) return;
-  LOG_EVERY_N(WARNING, 100) << "client refused: " << added.message();
-}
+  // Once all are over or stopped: the first error.
+  absl::Status Join() ABSL_LOCKS_EXCLUDED(mu_) {
+    for (std::thread& thread : threads_) thread.join();
+    const absl::MutexLock lock(&mu_);
+    return result_;
+  }
+
+ private:
+  void WaitFor(WayIn& way, const sys::EventFd& ended) ABSL_LOCKS_EXCLUDED(mu_) {
+    const absl::Status over = way.Wait();
+    const absl::MutexLock lock(&mu_);
+    result_.Update(over);
+    // One that has failed ends the others, too: the process cannot do what it was asked to.
+    if (--left_ == 0 || !over.ok()) ended.Raise();
+  }
+
+  absl::Mutex mu_;
+  size_t left_ ABSL_GUARDED_BY(mu_);
+  absl::Status result_ ABSL_GUARDED_BY(mu_);
+  std::vector<std::thread> threads_;
+};
 
 }  // namespace
 
@@ -50,9 +72,20 @@ absl::StatusOr<RunLoop> RunLoop::Create() {
   return RunLoop(*std::move(signals), *std::move(ended));
 }
 
-absl::Status RunLoop::Run(lisafs::Server& server, std::vector<ListeningMount> mounts) {
-  std::vector<BorrowedFd> watched = {signals_, ended_.fd()};
-  for (const ListeningMount& mount : mounts) watched.push_back(mount.listener.fd());
+absl::Status RunLoop::Run(std::span<WayIn* const> ways) {
+  struct Watched {
+    WayIn* way;
+    size_t index;
+  };
+  std::vector<BorrowedFd> fds = {signals_, ended_.fd()};
+  std::vector<Watched> watched;
+  for (WayIn* const way : ways) {
+    const std::vector<BorrowedFd> own = way->Watched();
+    for (size_t i = 0; i < own.size(); ++i) {
+      fds.push_back(own[i]);
+      watched.push_back({way, i});
+    }
+  }
 
   // absl::Mutex wants to know it when a thread first has to wait, and measures it for some
   // milliseconds: better here, after the start and while nobody holds anything.
@@ -60,16 +93,10 @@ absl::Status RunLoop::Run(lisafs::Server& server, std::vector<ListeningMount> mo
 
   sys::ReleaseOwnCode();
 
-  std::thread waiter;
-  if (mounts.empty()) {
-    waiter = std::thread([&] {
-      server.Wait();
-      ended_.Raise();
-    });
-  }
+  Waiters waiters(ways, ended_);
   absl::Status result = absl::OkStatus();
   for (bool ended = false; !ended && result.ok();) {
-    const ErrnoOr<std::vector<size_t>> ready = sys::WaitReadable(watched, absl::InfiniteDuration());
+    const ErrnoOr<std::vector<size_t>> ready = sys::WaitReadable(fds, absl::InfiniteDuration());
     if (!ready.ok()) {
       result = ToStatus(ready.error(), "poll");
       break;
@@ -79,31 +106,36 @@ absl::Status RunLoop::Run(lisafs::Server& server, std::vector<ListeningMount> mo
         const ErrnoOr<int> signal = sys::ReadSignal(signals_);
         if (!signal.ok()) continue;
         LOG(INFO) << "ending: signal " << *signal;
-        result = Stop(server);
+        was_asked_ = true;
         ended = true;
         break;
       }
       if (i == 1) {
         ended = true;
       } else {
-        TakeIn(server, mounts[i - 2]);
+        watched[i - 2].way->OnReadable(watched[i - 2].index);
       }
     }
   }
+  result.Update(Stop(ways));
   if (absl::IsDeadlineExceeded(result)) {
     // Threads that hang in the host's file system cannot be joined, now or by any destructor.
     LOG(ERROR) << result.message();
     sys::ExitNow(1);
   }
-  if (waiter.joinable()) waiter.join();
+  result.Update(waiters.Join());
+  if (std::any_of(ways.begin(), ways.end(), [](WayIn* way) { return way->LeavesThreads(); })) {
+    if (!result.ok()) LOG(ERROR) << result.message();
+    sys::ExitNow(result.ok() && !was_asked_ ? 0 : 1);
+  }
   return result;
 }
 
-absl::Status RunLoop::Stop(lisafs::Server& server) {
+absl::Status RunLoop::Stop(std::span<WayIn* const> ways) {
   ErrnoOr<sys::EventFd> stopped = sys::EventFd::Create();
   if (!stopped.ok()) return ToStatus(stopped.error(), "eventfd");
   std::thread stopper([&] {
-    server.Stop();
+    for (WayIn* const way : ways) way->Stop();
     stopped->Raise();
   });
   const BorrowedFd watched[] = {stopped->fd()};

@@ -62,9 +62,11 @@ absl::Status EnterNamespaces() {
       absl::StrCat(status.message(), "; needs CAP_SYS_ADMIN: run as root, or give --sandbox=none"));
 }
 
-// A copy of the tree as it is now: what the host mounts later does not show up.
+// A copy of the tree as it is now. Of private mounts it stays that; a copy of slaves is one of the
+// same masters.
 absl::StatusOr<UniqueFd> CloneAsRoot(const SandboxOptions& options) {
-  RETURN_IF_ERROR(Or(sys::SetPropagationOfAll(MS_PRIVATE), "make mounts private"));
+  RETURN_IF_ERROR(Or(sys::SetPropagationOfAll(options.follows_host_mounts ? MS_SLAVE : MS_PRIVATE),
+                     "cut mounts off from the host's"));
   ASSIGN_OR_RETURN(const UniqueFd directory, OpenRoot(options.root));
   ASSIGN_OR_RETURN(UniqueFd tree, Or(sys::CloneTree(directory, sys::Recursive::kYes),
                                      absl::StrCat("clone the mounts of ", options.root)));
@@ -166,6 +168,11 @@ absl::StatusOr<uint64_t> RaiseDescriptorLimit(std::optional<uint64_t> wanted) {
     return ToStatus(set.error(), absl::StrCat("RLIMIT_NOFILE=", asked.soft));
   LOG(WARNING) << "RLIMIT_NOFILE=" << asked.soft
                << " is more than the hard limit or fs.nr_open allows; it stays " << limit.soft;
+  return limit.soft;
+}
+
+absl::StatusOr<uint64_t> DescriptorLimit() {
+  ASSIGN_OR_RETURN(const sys::Limit limit, Or(sys::GetLimit(RLIMIT_NOFILE), "RLIMIT_NOFILE"));
   return limit.soft;
 }
 

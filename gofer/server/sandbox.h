@@ -3,14 +3,15 @@
 //
 // In this order, each step failing closed:
 //   ResetInheritedWorld   environment, signals, descriptors
+//   UserNamespace, ContinueAsService   user and pid namespaces, where they are asked for
 //   PrepareConfinement    what needs the real /proc and would fail or mislead later
 //   EnterSandbox          `serve`: the served tree becomes all that there is (a container's root
 //   has its own way)
 //   Confine               limits, ids, capabilities, no_new_privs, seccomp: for good
 //
-// In force with --sandbox=namespace: own mount, ipc, net and uts namespaces; the served tree,
-// cloned when it starts, is the root, nosuid and nodev, and read-only for a read-only export. Not
-// in force: own pid and user namespaces, Landlock.
+// In force with --sandbox=namespace: own mount, ipc, net and uts namespaces, and a user namespace for
+// whoever is not root; the served tree, cloned when it starts, is the root, nosuid and nodev, and
+// read-only for a read-only export. With --pid_namespace a pid namespace too. Not in force: Landlock.
 //
 // Threads: the process is single-threaded until Confine has returned.
 // Errors:  absl::Status with the step; the caller ends the process.
@@ -52,6 +53,8 @@ struct SandboxOptions {
   // Clients may get descriptors of files, and map those executable: the mount may not be noexec
   // then.
   bool donates_files = true;
+  // What the host mounts below the root later shows up; without, the tree stays what it was.
+  bool follows_host_mounts = false;
 };
 
 struct ServedTree {
@@ -66,6 +69,8 @@ absl::Status Confine(const Confinement& confinement);
 // Raises RLIMIT_NOFILE: to `wanted`, soft and hard, or without it the soft limit to the hard one.
 // The soft limit in force afterwards. That a wanted one is more than allowed is only logged.
 absl::StatusOr<uint64_t> RaiseDescriptorLimit(std::optional<uint64_t> wanted);
+// The soft limit as it is.
+absl::StatusOr<uint64_t> DescriptorLimit();
 // How many of them file nodes and handles may take; the rest is for sockets, windows and the
 // process itself.
 uint64_t DescriptorsForFiles(uint64_t limit);

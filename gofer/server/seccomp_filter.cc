@@ -51,6 +51,16 @@ bool Wanted(RuleSet set, const SeccompOptions& options) {
       return options.host_sockets_open;
     case RuleSet::kHostSocketsMake:
       return options.host_sockets_make;
+    case RuleSet::kFuse:
+      return options.fuse;
+    case RuleSet::kFuseIdentity:
+      return options.fuse_identity;
+    case RuleSet::kFuseDevices:
+      return options.fuse_devices;
+    case RuleSet::kVhostUser:
+      return options.vhost_user;
+    case RuleSet::kFileHandles:
+      return options.file_handles;
   }
   return false;
 }

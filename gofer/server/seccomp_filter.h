@@ -36,6 +36,11 @@ struct SeccompOptions {
   bool listen = false;
   bool host_sockets_open = false;
   bool host_sockets_make = false;
+  bool fuse = false;
+  bool fuse_identity = false;
+  bool fuse_devices = false;
+  bool vhost_user = false;
+  bool file_handles = false;
 };
 
 absl::Status InstallSeccompFilter(const SeccompOptions& options);

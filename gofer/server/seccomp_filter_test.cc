@@ -1,8 +1,10 @@
 #include "gofer/server/seccomp_filter.h"
 
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -153,6 +155,32 @@ TEST(SeccompFilter, HostSocketsOnlyWherePolicyHasThem) {
   EXPECT_EQ(call({.host_sockets_open = true}, SYS_setresuid, 0, 0, 0), kKilled) << "not for good";
   EXPECT_EQ(call({.listen = true}, SYS_accept4, -1, 0, 0), kAllowed);
   EXPECT_EQ(call({}, SYS_accept4, -1, 0, 0), kKilled);
+}
+
+TEST(SeccompFilter, WhatFuseNeedsOnlyForFuse) {
+  const auto call = [](SeccompOptions options, long number, long a, long b, long c) {
+    options.mode = SeccompMode::kKill;
+    return Under(options, [=] { syscall(number, a, b, c); });
+  };
+  for (const long number : {SYS_preadv2, SYS_copy_file_range, SYS_flock, SYS_getxattr}) {
+    EXPECT_EQ(call({}, number, -1, 0, 0), kKilled) << "system call " << number;
+    EXPECT_EQ(call({.fuse = true}, number, -1, 0, 0), kAllowed) << "system call " << number;
+  }
+  EXPECT_EQ(call({.fuse = true}, SYS_ioctl, -1, FS_IOC_GETFLAGS, 0), kAllowed);
+  EXPECT_EQ(call({.fuse = true}, SYS_ioctl, -1, FIFREEZE, 0), kKilled);
+  EXPECT_EQ(call({.fuse = true}, SYS_fcntl, -1, F_OFD_SETLK, 0), kAllowed);
+  EXPECT_EQ(call({.fuse = true}, SYS_fcntl, -1, F_OFD_SETLKW, 0), kKilled) << "would wait";
+  EXPECT_EQ(call({.fuse = true}, SYS_unshare, CLONE_NEWNS, 0, 0), kKilled);
+  EXPECT_EQ(call({.fuse = true}, SYS_setresuid, -1, 1, -1), kKilled);
+  EXPECT_EQ(call({.fuse_identity = true}, SYS_setresuid, -1, getuid(), -1), kAllowed);
+  EXPECT_EQ(call({.fuse_identity = true}, SYS_setresuid, 1, 1, 1), kKilled) << "not for good";
+  EXPECT_EQ(call({}, SYS_capset, 0, 0, 0), kKilled);
+  EXPECT_EQ(call({.fuse = true}, SYS_capset, 0, 0, 0), kAllowed) << "writes drop set-id bits";
+  EXPECT_EQ(call({.fuse = true}, SYS_open_by_handle_at, -1, 0, 0), kKilled);
+  EXPECT_EQ(call({.file_handles = true}, SYS_open_by_handle_at, -1, 0, 0), kAllowed);
+  EXPECT_EQ(Under({.mode = SeccompMode::kKill, .fuse_devices = true},
+                  [] { syscall(SYS_mknodat, 1000, "x", S_IFCHR, 0x103); }),
+            kAllowed);
 }
 
 TEST(SeccompFilter, Modes) {

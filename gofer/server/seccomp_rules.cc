@@ -1,6 +1,7 @@
 #include "gofer/server/seccomp_rules.h"
 
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <linux/futex.h>
 #include <linux/sched.h>
 #include <sys/mman.h>
@@ -10,6 +11,12 @@
 
 #ifndef SYS_fchmodat2
 #define SYS_fchmodat2 452  // Linux 6.6; the same number on every architecture
+#endif
+#ifndef SYS_setxattrat
+#define SYS_setxattrat 463  // Linux 6.13; the same numbers on every architecture
+#define SYS_getxattrat 464
+#define SYS_listxattrat 465
+#define SYS_removexattrat 466
 #endif
 
 namespace gofer::server {
@@ -43,7 +50,7 @@ constexpr SeccompRule kRules[] = {
      {Directory(0)},
      "create a file; reopen one through the directory of descriptors"},
     {CALL(statx), kServe, {Directory(0)}, "attributes"},
-    {CALL(fstatfs), kServe, {}, "FStatFS"},
+    {CALL(fstatfs), kServe, {}, "FStatFS; the page size of guest memory"},
     {CALL(readlinkat), kServe, {Directory(0)}, "ReadLinkAt"},
     {CALL(getdents64), kServe, {}, "Getdents64"},
     {CALL(lseek), kServe, {}, "start a listing again"},
@@ -128,7 +135,7 @@ constexpr SeccompRule kRules[] = {
     {CALL(sched_getscheduler), kServe, {}, "absl::Mutex: those who wait are ordered by priority"},
     {CALL(sched_yield), kServe, {}, "spin before sleeping"},
     {CALL(getcpu), kServe, {}, "per-CPU counters"},
-    {CALL(mmap), kServe, {Without(2, PROT_EXEC)}, "packet windows, stacks, heap"},
+    {CALL(mmap), kServe, {Without(2, PROT_EXEC)}, "packet windows, guest memory, stacks, heap"},
     {CALL(mprotect), kServe, {Without(2, PROT_EXEC)}, "guard pages, heap"},
     {CALL(munmap), kServe, {}, "packet windows, stacks, heap"},
     {CALL(mremap), kServe, {}, "large allocations grow"},
@@ -146,7 +153,7 @@ constexpr SeccompRule kRules[] = {
     {CALL(getegid), kServe, {}, "whose new files are before they get an owner"},
     {CALL(getrandom), kServe, {}, "hash seeds"},
     {CALL(prctl), kServe, {Int(0, PR_SET_NAME)}, "names of threads"},
-    {CALL(rt_sigaction), kServe, {}, "abort"},
+    {CALL(rt_sigaction), kServe, {}, "abort; a peer cuts memory that it shares"},
     {CALL(rt_sigprocmask), kServe, {}, "start of a thread; abort"},
     {CALL(rt_sigreturn), kServe, {}, "end of a signal handler"},
     {CALL(sigaltstack), kServe, {}, "end of a thread"},
@@ -179,6 +186,51 @@ constexpr SeccompRule kRules[] = {
      kHostSocketsMake,
      {Int(1, SOL_SOCKET), Int(2, SO_RCVTIMEO)},
      "Accept waits for nobody"},
+
+    {CALL(preadv2), kFuse, {}, "READ"},
+    {CALL(pwritev2), kFuse, {}, "WRITE"},
+    {CALL(copy_file_range), kFuse, {}, "COPY_FILE_RANGE"},
+    {CALL(fdatasync), kFuse, {}, "FSYNC of data only"},
+    {CALL(syncfs), kFuse, {}, "SYNCFS"},
+    {CALL(fcntl), kFuse, {Int(1, F_OFD_GETLK)}, "GETLK"},
+    {CALL(fcntl), kFuse, {Int(1, F_OFD_SETLK)}, "SETLK"},
+    {CALL(flock), kFuse, {}, "SETLK of a whole file"},
+    {CALL(ioctl), kFuse, {Int(1, FS_IOC_GETFLAGS)}, "IOCTL: lsattr"},
+    {CALL(ioctl), kFuse, {Int(1, FS_IOC_SETFLAGS)}, "IOCTL: chattr"},
+    {CALL(ioctl), kFuse, {Int(1, FS_IOC_GETVERSION)}, "IOCTL: lsattr -v"},
+    {CALL(ioctl), kFuse, {Int(1, FS_IOC_FSGETXATTR)}, "IOCTL: project ids"},
+    {CALL(ioctl), kFuse, {Int(1, FS_IOC_FSSETXATTR)}, "IOCTL: project ids"},
+    {"getxattrat", SYS_getxattrat, kFuse, {Directory(0)}, "GETXATTR; default ACLs"},
+    {"setxattrat", SYS_setxattrat, kFuse, {Directory(0)}, "SETXATTR"},
+    {"listxattrat", SYS_listxattrat, kFuse, {Directory(0)}, "LISTXATTR"},
+    {"removexattrat", SYS_removexattrat, kFuse, {Directory(0)}, "REMOVEXATTR"},
+    {CALL(unshare), kFuse, {Int(0, CLONE_FS)}, "a thread's own working directory and umask"},
+    {CALL(fchdir), kFuse, {}, "the directory of descriptors, where there is no getxattrat"},
+    {CALL(getxattr), kFuse, {}, "GETXATTR where there is no getxattrat"},
+    {CALL(setxattr), kFuse, {}, "SETXATTR where there is no setxattrat"},
+    {CALL(listxattr), kFuse, {}, "LISTXATTR where there is no listxattrat"},
+    {CALL(removexattr), kFuse, {}, "REMOVEXATTR where there is no removexattrat"},
+
+    {CALL(setresuid), kFuseIdentity, {Int(0, ~0u), Int(2, ~0u)}, "make a file: effective id only"},
+    {CALL(setresgid), kFuseIdentity, {Int(0, ~0u), Int(2, ~0u)}, "make a file: effective id only"},
+    {CALL(setgroups), kFuseIdentity, {}, "make a file: the one group that counts, and none again"},
+    {CALL(umask), kFuseIdentity, {}, "make a file: the client's umask"},
+
+    // Whatever INIT has agreed on: Linux leaves the bits to us with every write past its page cache.
+    {CALL(capget), kFuse, {}, "a write without CAP_FSETID takes set-id bits away"},
+    {CALL(capset), kFuse, {}, "a write without CAP_FSETID takes set-id bits away"},
+
+    {CALL(mknodat), kFuseDevices, {Directory(0)}, "MKNOD"},
+
+    {CALL(epoll_create1), kVhostUser, {}, "wait for a ring's kicks"},
+    {CALL(epoll_ctl), kVhostUser, {}, "wait for a ring's kicks"},
+#ifdef SYS_epoll_wait
+    {CALL(epoll_wait), kVhostUser, {}, "wait for a ring's kicks"},
+#endif
+    {CALL(epoll_pwait), kVhostUser, {}, "wait for a ring's kicks"},
+
+    {CALL(name_to_handle_at), kFileHandles, {Directory(0)}, "which file an inode number is now"},
+    {CALL(open_by_handle_at), kFileHandles, {}, "open a file whose name is not known any more"},
 };
 
 #undef CALL

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,12 +12,19 @@
 #include "absl/strings/str_cat.h"
 #include "glog/logging.h"
 #include "gofer/base/errno.h"
-#include "gofer/base/name.h"
 #include "gofer/base/status_macros.h"
 #include "gofer/fs/filesystem.h"
+#include "gofer/server/fuse_options.h"
+#include "gofer/server/fuse_way.h"
+#include "gofer/server/lisafs_way.h"
 #include "gofer/server/listener.h"
+#include "gofer/server/log_output.h"
+#include "gofer/server/pid_file.h"
 #include "gofer/server/run_loop.h"
 #include "gofer/server/sandbox.h"
+#include "gofer/server/service_process.h"
+#include "gofer/server/user_namespace.h"
+#include "gofer/server/vhost_user_way.h"
 #include "gofer/sys/host_fs.h"
 #include "gofer/sys/mount_api.h"
 #include "gofer/sys/process.h"
@@ -63,13 +71,61 @@ SandboxMode ToMode(SandboxName name) {
   }
 }
 
-Confinement ToConfinement(const ServeOptions& options) {
+bool HasVhostUser(const ServeOptions& options) {
+  return options.vhost_user_socket_size() + options.vhost_user_fd_size() > 0;
+}
+
+bool HasFuseClients(const ServeOptions& options) {
+  return HasVhostUser(options) || options.fuse_mountpoint_size() + options.fuse_fd_size() > 0;
+}
+
+// Whether connections are accepted when the process is confined.
+bool Listens(const ServeOptions& options) {
+  return options.lisafs_socket_size() + options.vhost_user_socket_size() > 0 ||
+         std::any_of(options.vhost_user_fd().begin(), options.vhost_user_fd().end(), [](int fd) {
+           const ErrnoOr<bool> listens = sys::IsListening(BorrowedFd(fd));
+           return listens.ok() && *listens;
+         });
+}
+
+// For clients that are not FUSE's they would only be in the way.
+fs::FileHandles ToFileHandles(const ServeOptions& options) {
+  if (!HasFuseClients(options)) return fs::FileHandles::kNever;
+  switch (options.fuse().inode_file_handles()) {
+    case INODE_FILE_HANDLES_PREFER:
+      return fs::FileHandles::kPrefer;
+    case INODE_FILE_HANDLES_MANDATORY:
+      return fs::FileHandles::kMandatory;
+    default:
+      return fs::FileHandles::kNever;
+  }
+}
+
+absl::StatusOr<Confinement> ToConfinement(const ServeOptions& options) {
   const lisafs::HostUds uds = ToLisafs(options.host_uds());
-  return {.capabilities = {.switch_ids = lisafs::MayConnect(uds)},
-          .seccomp = {.mode = ToMode(options.seccomp()),
-                      .listen = !options.lisafs_socket().empty(),
-                      .host_sockets_open = lisafs::MayConnect(uds),
-                      .host_sockets_make = lisafs::MayBind(uds)}};
+  const FusePolicy& policy = options.fuse();
+  const bool fuse = HasFuseClients(options);
+  const bool switch_ids = fuse && policy.creds() == CREDS_SWITCH;
+  const bool devices = fuse && policy.make_devices();
+  const bool handles = fuse && policy.inode_file_handles() != INODE_FILE_HANDLES_NEVER;
+  Confinement confinement = {
+      .capabilities = {.switch_ids = switch_ids || lisafs::MayConnect(uds),
+                       .make_devices = devices,
+                       .set_file_capabilities = fuse && policy.file_capabilities(),
+                       .open_by_handle = handles},
+      .seccomp = {.mode = ToMode(options.seccomp()),
+                  .listen = Listens(options),
+                  .host_sockets_open = lisafs::MayConnect(uds),
+                  .host_sockets_make = lisafs::MayBind(uds),
+                  .fuse = fuse,
+                  .fuse_identity = switch_ids,
+                  .fuse_devices = devices,
+                  .vhost_user = HasVhostUser(options),
+                  .file_handles = handles}};
+  if (!options.modcaps().empty()) {
+    RETURN_IF_ERROR(ModifyCapabilities(options.modcaps(), confinement.capabilities));
+  }
+  return confinement;
 }
 
 lisafs::ServerOptions ToServerOptions(const ServeOptions& options) {
@@ -84,7 +140,10 @@ lisafs::ServerOptions ToServerOptions(const ServeOptions& options) {
 std::vector<int> NamedDescriptors(const ServeOptions& options) {
   std::vector<int> fds;
   for (const LisafsFd& way : options.lisafs_fd()) fds.push_back(way.fd());
+  for (const int fd : options.vhost_user_fd()) fds.push_back(fd);
+  for (const int fd : options.fuse_fd()) fds.push_back(fd);
   if (options.ready_fd() >= 0) fds.push_back(options.ready_fd());
+  fds.push_back(LogDescriptor());
   return fds;
 }
 
@@ -96,28 +155,19 @@ absl::Status CheckDescriptors(const ServeOptions& options) {
         absl::StrCat("--lisafs_fd=", way.fd(), ": ", checked.error().ToString(),
                      "; hand down one end of a connected unix stream socket under this number"));
   }
+  for (const int fd : options.fuse_fd()) RETURN_IF_ERROR(FuseWay::Check(fd));
+  for (const int fd : options.vhost_user_fd()) {
+    const ErrnoOr<bool> listens = sys::IsListening(BorrowedFd(fd));
+    if (listens.ok()) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--vhost_user_fd=", fd, ": ", listens.error().ToString(),
+        "; hand down a unix stream socket, listening or connected, under this number"));
+  }
   if (options.ready_fd() >= 0 && !sys::IsOpen(options.ready_fd())) {
     return absl::InvalidArgumentError(
         absl::StrCat("--ready_fd=", options.ready_fd(), ": is not an open descriptor"));
   }
   return absl::OkStatus();
-}
-
-absl::Status WritePidFile(const std::string& path) {
-  const std::string what = absl::StrCat("--pid_file=", path);
-  const size_t slash = path.rfind('/');
-  const std::string parent = slash == std::string::npos ? "." : path.substr(0, slash + 1);
-  const ErrnoOr<Name> name =
-      Name::Parse(slash == std::string::npos ? path : path.substr(slash + 1));
-  if (!name.ok()) return ToStatus(name.error(), what);
-  const ErrnoOr<UniqueFd> dir = sys::OpenLocation(parent.c_str());
-  if (!dir.ok()) return ToStatus(dir.error(), what);
-  // The one of an earlier run goes; what somebody else left under the name is not written to.
-  (void)sys::Unlink(*dir, *name, 0).ok();
-  const ErrnoOr<UniqueFd> file = sys::CreateExclusive(*dir, *name, O_WRONLY, 0644);
-  if (!file.ok()) return ToStatus(file.error(), what);
-  const ErrnoOr<void> written = sys::WriteAll(*file, absl::StrCat(sys::ProcessId(), "\n"));
-  return written.ok() ? absl::OkStatus() : ToStatus(written.error(), what);
 }
 
 // Tells whoever waits for it, by both ways that there are.
@@ -128,7 +178,7 @@ class Readiness {
     Readiness readiness;
     if (const char* const address = getenv("NOTIFY_SOCKET");
         address != nullptr && *address != '\0') {
-      ErrnoOr<UniqueFd> socket = sys::ConnectNotifySocket(address);
+      ErrnoOr<UniqueFd> socket = sys::ConnectDatagram(address);
       if (!socket.ok()) return ToStatus(socket.error(), absl::StrCat("NOTIFY_SOCKET=", address));
       readiness.notify_socket_ = *std::move(socket);
     }
@@ -162,28 +212,109 @@ absl::StatusOr<std::vector<ListeningMount>> Listen(const ServeOptions& options) 
   return mounts;
 }
 
+absl::StatusOr<std::vector<VhostUserSocket>> VhostUserSockets(const ServeOptions& options) {
+  std::vector<VhostUserSocket> sockets;
+  for (const std::string& file : options.vhost_user_socket()) {
+    ASSIGN_OR_RETURN(Listener listener, Listener::Create(file, options.socket_group()));
+    sockets.push_back({.fd = std::move(listener).Release(), .listens = true});
+  }
+  for (const int fd : options.vhost_user_fd()) {
+    const ErrnoOr<bool> listens = sys::IsListening(BorrowedFd(fd));
+    sockets.push_back({.fd = UniqueFd(fd), .listens = listens.ok() && *listens});
+  }
+  return sockets;
+}
+
+absl::StatusOr<std::vector<FuseDevice>> FuseDevices(const ServeOptions& options) {
+  std::vector<FuseDevice> devices;
+  for (const std::string& directory : options.fuse_mountpoint()) {
+    ASSIGN_OR_RETURN(devices.emplace_back(),
+                     FuseWay::Prepare(directory, {.source = options.root(),
+                                                  .allow_other = options.allow_other(),
+                                                  .read_only = options.readonly()}));
+  }
+  for (const int fd : options.fuse_fd()) {
+    ASSIGN_OR_RETURN(devices.emplace_back(), FuseWay::Adopt(UniqueFd(fd)));
+  }
+  return devices;
+}
+
+// Enough for a guest that waits for a disk on many files at once; a pool has as many as it needs.
+constexpr uint32_t kDefaultWorkers = 16;
+
+virtio_fs::DeviceOptions ToDeviceOptions(const ServeOptions& options) {
+  return {
+      .tag = options.tag(),
+      .max_workers = options.has_thread_pool_size() ? options.thread_pool_size() : kDefaultWorkers};
+}
+
+absl::StatusOr<uint64_t> SetDescriptorLimit(const ServeOptions& options) {
+  if (options.keep_rlimit_nofile()) return DescriptorLimit();
+  const uint64_t wanted = options.rlimit_nofile();
+  return RaiseDescriptorLimit(wanted > 0 ? std::optional(wanted) : std::nullopt);
+}
+
+// For somebody who is not root: what makes a namespace of users.
+absl::StatusOr<std::optional<UserNamespace>> PrepareUserNamespace(const ServeOptions& options) {
+  const bool asked = !options.uid_map().empty() || !options.gid_map().empty();
+  if (options.sandbox() == SANDBOX_NAMESPACE && !sys::IsRoot()) {
+    const std::vector<std::string> users(options.uid_map().begin(), options.uid_map().end());
+    const std::vector<std::string> groups(options.gid_map().begin(), options.gid_map().end());
+    return UserNamespace::Prepare(users, groups);
+  }
+  if (!asked) return std::nullopt;
+  return absl::FailedPreconditionError(
+      "--uid-map and --gid-map are for --sandbox=namespace without root alone");
+}
+
+// Making sockets changes the working directory.
+absl::StatusOr<ServeOptions> WithAbsolutePaths(ServeOptions options) {
+  std::vector<std::string*> paths = {options.mutable_root()};
+  if (!options.pid_file().empty()) paths.push_back(options.mutable_pid_file());
+  for (LisafsSocket& way : *options.mutable_lisafs_socket()) paths.push_back(way.mutable_file());
+  for (std::string& file : *options.mutable_vhost_user_socket()) paths.push_back(&file);
+  for (std::string& directory : *options.mutable_fuse_mountpoint()) paths.push_back(&directory);
+  for (std::string* const path : paths) {
+    ErrnoOr<std::string> absolute = sys::AbsolutePath(*path);
+    if (!absolute.ok()) return ToStatus(absolute.error(), absl::StrCat(*path, ": getcwd"));
+    *path = *std::move(absolute);
+  }
+  return options;
+}
+
 }  // namespace
 
-absl::Status Serve(const ServeOptions& options) {
+absl::StatusOr<ServiceEnd> Serve(const ServeOptions& given) {
+  ASSIGN_OR_RETURN(const ServeOptions options, WithAbsolutePaths(given));
   RETURN_IF_ERROR(CheckDescriptors(options));
+  ASSIGN_OR_RETURN(const Confinement confinement, ToConfinement(options));
+  ASSIGN_OR_RETURN(const std::optional<UserNamespace> user_namespace,
+                   PrepareUserNamespace(options));
   ASSIGN_OR_RETURN(Readiness readiness, Readiness::Prepare(options.ready_fd()));
   std::vector<int> kept = NamedDescriptors(options);
   for (const int fd : readiness.Descriptors()) kept.push_back(fd);
   RETURN_IF_ERROR(ResetInheritedWorld(kept));
 
-  // What needs the host's tree.
+  // What needs the host's tree. The pid file first: it keeps others from the sockets.
+  UniqueFd pid_file;
+  if (!options.pid_file().empty()) {
+    ASSIGN_OR_RETURN(pid_file, WritePidFile(options.pid_file()));
+  }
   ASSIGN_OR_RETURN(std::vector<ListeningMount> listening, Listen(options));
-  if (!options.pid_file().empty()) RETURN_IF_ERROR(WritePidFile(options.pid_file()));
-  const std::optional<uint64_t> wanted =
-      options.rlimit_nofile() > 0 ? std::optional(options.rlimit_nofile()) : std::nullopt;
-  ASSIGN_OR_RETURN(const uint64_t descriptor_limit, RaiseDescriptorLimit(wanted));
-  const Confinement confinement = ToConfinement(options);
+  ASSIGN_OR_RETURN(std::vector<VhostUserSocket> vhost_user, VhostUserSockets(options));
+  ASSIGN_OR_RETURN(std::vector<FuseDevice> fuse_devices, FuseDevices(options));
+  ASSIGN_OR_RETURN(const uint64_t descriptor_limit, SetDescriptorLimit(options));
+  if (user_namespace.has_value()) RETURN_IF_ERROR(user_namespace->Enter());
+  if (options.pid_namespace() && options.sandbox() == SANDBOX_NAMESPACE) {
+    RETURN_IF_ERROR(ContinueAsService());
+  }
   RETURN_IF_ERROR(PrepareConfinement(confinement));
   ASSIGN_OR_RETURN(ServedTree tree,
                    EnterSandbox({.mode = ToMode(options.sandbox()),
                                  .root = options.root(),
                                  .read_only = options.readonly(),
-                                 .donates_files = options.donate_fds() == DONATE_AUTO}));
+                                 .donates_files = options.donate_fds() == DONATE_AUTO,
+                                 .follows_host_mounts = options.follow_host_mounts()}));
   sys::SetUmask(0);  // modes are the client's, which has applied its own
   ASSIGN_OR_RETURN(RunLoop loop, RunLoop::Create());
   RETURN_IF_ERROR(Confine(confinement));
@@ -194,17 +325,43 @@ absl::Status Serve(const ServeOptions& options) {
 
   ASSIGN_OR_RETURN(const std::unique_ptr<fs::Filesystem> filesystem,
                    fs::Filesystem::Create(std::move(tree.root), std::move(tree.descriptors),
-                                          {.max_fds = DescriptorsForFiles(descriptor_limit)}));
+                                          {.max_fds = DescriptorsForFiles(descriptor_limit),
+                                           .file_handles = ToFileHandles(options)}));
   lisafs::Server server(filesystem.get(), ToServerOptions(options));
   for (const LisafsFd& way : options.lisafs_fd()) {
     RETURN_IF_ERROR(server.AddConnection(
         UniqueFd(way.fd()),
         {.mount_path = way.path(), .readonly = options.readonly() || way.readonly()}));
   }
+  std::vector<std::unique_ptr<VhostUserWay>> virtual_machines;
+  for (VhostUserSocket& socket : vhost_user) {
+    ASSIGN_OR_RETURN(const fuse::SessionOptions session, ToSessionOptions(options));
+    ASSIGN_OR_RETURN(
+        virtual_machines.emplace_back(),
+        VhostUserWay::Create(filesystem.get(), std::move(socket),
+                             {.session = session, .device = ToDeviceOptions(options)}));
+  }
+  std::vector<std::unique_ptr<FuseWay>> mounts;
+  for (FuseDevice& device : fuse_devices) {
+    ASSIGN_OR_RETURN(const fuse::SessionOptions session, ToSessionOptions(options));
+    mounts.push_back(std::make_unique<FuseWay>(filesystem.get(), session, std::move(device)));
+    RETURN_IF_ERROR(mounts.back()->Mount());
+  }
   readiness.Announce();
   LOG(INFO) << "serving " << options.root() << ": " << options.lisafs_fd_size()
             << " connections handed down, " << options.lisafs_socket_size() << " sockets";
-  return loop.Run(server, std::move(listening));
+  LisafsWay lisafs(server, std::move(listening));
+  std::vector<WayIn*> ways = {&lisafs};
+  for (const auto& way : virtual_machines) ways.push_back(way.get());
+  for (const auto& way : mounts) ways.push_back(way.get());
+  RETURN_IF_ERROR(loop.Run(ways));
+  for (const auto& way : virtual_machines) {
+    const absl::Status violation = way->violation();
+    if (!violation.ok()) {
+      return absl::AbortedError(absl::StrCat("vhost-user: ", violation.message()));
+    }
+  }
+  return loop.was_asked() ? ServiceEnd::kSignal : ServiceEnd::kClientsGone;
 }
 
 }  // namespace gofer::server

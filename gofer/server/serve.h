@@ -9,13 +9,18 @@
 #ifndef GOFER_SERVER_SERVE_H_
 #define GOFER_SERVER_SERVE_H_
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "gofer/server/options.pb.h"
 
 namespace gofer::server {
 
-// Returns when the service has ended as asked: all handed-down clients are gone, or a signal came.
-absl::Status Serve(const ServeOptions& options);
+// Why the service has ended.
+enum class ServiceEnd {
+  kClientsGone,  // all of those that it was started for
+  kSignal,       // somebody wanted it to
+};
+
+absl::StatusOr<ServiceEnd> Serve(const ServeOptions& options);
 
 }  // namespace gofer::server
 

@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -141,6 +142,27 @@ TEST_F(ServeTest, ListensAndServesOneMountPerConnection) {
   EXPECT_EQ(MkdirError(client), Errno(EROFS));
 }
 
+TEST_F(ServeTest, PathsMayBeRelative) {
+  const testing::TempTree run;
+  const auto relative = [](const std::string& path) {
+    return std::filesystem::relative(path).string();
+  };
+  testing::Pipe ready = testing::MakePipe();
+  const auto gofer =
+      Run({"serve", absl::StrCat("--root=", relative(tree_.path())),
+           absl::StrCat("--pid_file=", relative(run.At("pid"))),
+           absl::StrCat("--lisafs_socket=", relative(run.At("a.sock"))),
+           absl::StrCat("--lisafs_socket=", relative(run.At("b.sock"))), "--ready_fd=9"},
+          {{9, ready.write.get()}});
+  ready.write.Reset();
+  ASSERT_EQ(testing::ReadPipe(ready.read), "\n") << gofer->Stderr();
+  EXPECT_TRUE(run.Exists("pid"));
+  for (const char* const socket : {"a.sock", "b.sock"}) {
+    lisafs::Client client(ConnectTo(run.At(socket)));
+    EXPECT_TRUE(CanRead(client, "file")) << socket;
+  }
+}
+
 TEST_F(ServeTest, AForeignFileIsNotReplacedByASocket) {
   const testing::TempTree run;
   run.Write("file", "mine");
@@ -271,7 +293,8 @@ TEST_F(ServeTest, WrongUseIsOneLineAndStatusTwo) {
   const std::map<int, int> fd7 = {{7, sockets.theirs.get()}};
   EXPECT_EQ(Outcome({"serve"}), "2 gofer: --root is missing: the directory to serve\n");
   EXPECT_EQ(Outcome({"serve", Root()}),
-            "2 gofer: no way in: give --lisafs_fd or --lisafs_socket\n");
+            "2 gofer: no way in: give --lisafs_fd, --lisafs_socket, --vhost_user_socket, "
+            "--vhost_user_fd, --fuse_mountpoint or --fuse_fd\n");
   EXPECT_EQ(Outcome({"serve", "--colour=blue"}),
             "2 gofer: unknown flag --colour; see gofer --help\n");
   EXPECT_EQ(Outcome({"serve", "directory"}),
@@ -288,6 +311,13 @@ TEST_F(ServeTest, WrongUseIsOneLineAndStatusTwo) {
             "socket under this number\n");
   EXPECT_EQ(Outcome({"serve", Root(), "--lisafs_fd=7", "--ready_fd=77"}, fd7),
             "2 gofer: --ready_fd=77: is not an open descriptor\n");
+  EXPECT_EQ(Outcome({"serve", Root(), "--lisafs_fd=7", "--cache=warm"}, fd7),
+            "2 gofer: --cache=warm: is not one of never, metadata, auto, always\n");
+  EXPECT_EQ(Outcome({"serve", Root(), "--lisafs_fd=7", "--translate-uid=map,0,1,1",
+                     "--translate-uid=map,0,5,1"},
+                    fd7),
+            "2 gofer: --translate-uid: rule \"map,0,5,1\": overlaps an earlier rule for ids of "
+            "the guest\n");
   EXPECT_EQ(Outcome({"restart"}), "2 gofer: unknown command \"restart\"; see gofer --help\n");
   EXPECT_EQ(Outcome({}).substr(0, 15), "2 usage: gofer ");
 }
@@ -314,7 +344,7 @@ TEST_F(ServeTest, AboutItself) {
     EXPECT_NE(help.find(flag), std::string::npos) << flag;
   }
   EXPECT_EQ(Outcome({"capabilities", "--json"}).substr(0, 14), "0 {\"version\":\"");
-  EXPECT_NE(Outcome({"capabilities"}).find("ways_in: lisafs_fd, lisafs_socket\n"),
+  EXPECT_NE(Outcome({"capabilities"}).find("ways_in: lisafs_fd, lisafs_socket, "),
             std::string::npos);
 }
 

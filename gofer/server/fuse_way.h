@@ -1,0 +1,72 @@
+// FuseWay: the host's kernel as a client: a mount of our own, or one that the caller has made.
+//
+// It is over when somebody unmounts it. At our end our own mount goes away, whoever uses it; one of
+// the caller's stays, for the caller or a successor to serve.
+//
+// Owner:   the composition root; the Filesystem outlives it.
+// Threads: as WayIn says. Prepare and Open while there is one thread.
+// Errors:  absl::Status with the flag.
+
+#ifndef GOFER_SERVER_FUSE_WAY_H_
+#define GOFER_SERVER_FUSE_WAY_H_
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "fuse/dev/dev_fuse.h"
+#include "fuse/dev/mount_keeper.h"
+#include "fuse/session/options.h"
+#include "fuse/session/session.h"
+#include "gofer/base/unique_fd.h"
+#include "gofer/fs/filesystem.h"
+#include "gofer/server/way_in.h"
+
+namespace gofer::server {
+
+// A connection with the kernel, made while the host's tree and its devices are within reach.
+struct FuseDevice {
+  // One, and clones of it.
+  std::vector<UniqueFd> descriptors;
+  // Nothing: the caller has mounted it.
+  std::optional<fuse::MountKeeper> keeper;
+};
+
+class FuseWay final : public WayIn {
+ public:
+  // Makes the mount, which nobody sees before Mount.
+  static absl::StatusOr<FuseDevice> Prepare(const std::string& mountpoint,
+                                            const fuse::MountOptions& options);
+  // Takes over what the caller has mounted.
+  static absl::StatusOr<FuseDevice> Adopt(UniqueFd device);
+  // Whether Adopt will take it.
+  static absl::Status Check(int fd);
+
+  FuseWay(fs::Filesystem* filesystem, const fuse::SessionOptions& options, FuseDevice device)
+      : session_(filesystem, options),
+        device_(session_, std::move(device.descriptors)),
+        keeper_(std::move(device.keeper)) {}
+
+  // Serves, and puts the mount in its place.
+  absl::Status Mount() ABSL_LOCKS_EXCLUDED(mu_);
+
+  bool EndsByItself() const override { return true; }
+  absl::Status Wait() override { return device_.WaitForEnd(); }
+  void Stop() override ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  fuse::Session session_;
+  fuse::DevFuse device_;
+  absl::Mutex mu_;
+  std::optional<fuse::MountKeeper> keeper_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace gofer::server
+
+#endif  // GOFER_SERVER_FUSE_WAY_H_

@@ -1,0 +1,43 @@
+// LISAFS as a way in: connections that were handed down, and sockets that are listened on.
+//
+// Owner:   borrows the lisafs::Server. Threads: as WayIn says.
+
+#ifndef GOFER_SERVER_LISAFS_WAY_H_
+#define GOFER_SERVER_LISAFS_WAY_H_
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gofer/server/listener.h"
+#include "gofer/server/way_in.h"
+#include "lisafs/server/server.h"
+
+namespace gofer::server {
+
+// Each client that connects is one mount of `path`.
+struct ListeningMount {
+  Listener listener;
+  std::string path;
+  bool readonly;
+};
+
+class LisafsWay : public WayIn {
+ public:
+  LisafsWay(lisafs::Server& server, std::vector<ListeningMount> mounts)
+      : server_(server), mounts_(std::move(mounts)) {}
+
+  std::vector<BorrowedFd> Watched() const override;
+  void OnReadable(size_t index) override;
+  bool EndsByItself() const override { return mounts_.empty(); }
+  absl::Status Wait() override;
+  void Stop() override { server_.Stop(); }
+
+ private:
+  lisafs::Server& server_;
+  const std::vector<ListeningMount> mounts_;
+};
+
+}  // namespace gofer::server
+
+#endif  // GOFER_SERVER_LISAFS_WAY_H_

@@ -1,0 +1,77 @@
+// VhostUserWay: a virtual machine's way in: waits for its monitor on a socket, serves one connection
+// as a virtio-fs device with a FUSE session of its own, and is over when the monitor has gone.
+//
+// Owner:   the composition root; the Filesystem outlives it.
+// Threads: as WayIn says. Errors: that there is nobody to serve any more is none, however the
+//          connection came to its end: monitors take another status than 0 for a failure of ours.
+// Source:  spec/vhost-user-fs.md s.1.
+
+#ifndef GOFER_SERVER_VHOST_USER_WAY_H_
+#define GOFER_SERVER_VHOST_USER_WAY_H_
+
+#include <memory>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "fuse/session/options.h"
+#include "gofer/base/unique_fd.h"
+#include "gofer/fs/filesystem.h"
+#include "gofer/server/way_in.h"
+#include "gofer/sys/event_fd.h"
+#include "vhost/user/backend.h"
+#include "vhost/virtio_fs/device.h"
+
+namespace gofer::server {
+
+struct VhostUserSocket {
+  UniqueFd fd;
+  bool listens;  // else it is connected already
+};
+
+class VhostUserWay final : public WayIn {
+ public:
+  struct Options {
+    fuse::SessionOptions session;
+    virtio_fs::DeviceOptions device;
+  };
+
+  static absl::StatusOr<std::unique_ptr<VhostUserWay>> Create(fs::Filesystem* filesystem,
+                                                              VhostUserSocket socket,
+                                                              const Options& options);
+  ~VhostUserWay() override;
+
+  bool EndsByItself() const override { return true; }
+  absl::Status Wait() override ABSL_LOCKS_EXCLUDED(mu_);
+  void Stop() override ABSL_LOCKS_EXCLUDED(mu_);
+  bool LeavesThreads() const override ABSL_LOCKS_EXCLUDED(mu_);
+
+  // What its monitor has done against the protocol. That ends this way alone, not the others, but the
+  // process has not served all that it was started for.
+  absl::Status violation() const ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  // What one monitor has: destroyed from the bottom to the top.
+  struct Served;
+
+  VhostUserWay(fs::Filesystem& filesystem, VhostUserSocket socket, const Options& options,
+               sys::EventFd stopped);
+
+  // The connection; invalid if it was stopped before there was one.
+  absl::StatusOr<UniqueFd> Connect();
+  void Serve(vhost::user::Backend& backend);
+
+  fs::Filesystem& filesystem_;
+  const Options options_;
+  const sys::EventFd stopped_;
+  VhostUserSocket socket_;
+  mutable absl::Mutex mu_;
+  std::unique_ptr<Served> served_ ABSL_GUARDED_BY(mu_);
+  bool leaves_threads_ ABSL_GUARDED_BY(mu_) = false;
+  absl::Status violation_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace gofer::server
+
+#endif  // GOFER_SERVER_VHOST_USER_WAY_H_

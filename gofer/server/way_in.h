@@ -1,0 +1,45 @@
+// WayIn: one way by which clients reach the served tree: LISAFS sockets, a vhost-user device, a
+// mount. The run loop drives any number of them side by side.
+//
+// Owner:   the composition root, until RunLoop::Run has returned.
+// Threads: Watched, OnReadable and Stop come from one thread; Wait from another one.
+
+#ifndef GOFER_SERVER_WAY_IN_H_
+#define GOFER_SERVER_WAY_IN_H_
+
+#include <cstddef>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "gofer/base/unique_fd.h"
+
+namespace gofer::server {
+
+class WayIn {
+ public:
+  WayIn() = default;
+  WayIn(const WayIn&) = delete;
+  WayIn& operator=(const WayIn&) = delete;
+  virtual ~WayIn() = default;
+
+  // Descriptors to watch, such as listening sockets; asked for once, before the loop.
+  virtual std::vector<BorrowedFd> Watched() const { return {}; }
+  // The descriptor at `index` of Watched is readable. Never blocks.
+  virtual void OnReadable(size_t index) { static_cast<void>(index); }
+
+  // Whether it is over when its clients have gone. The process ends when all ways in are over, so
+  // one that listens for ever keeps it alive.
+  virtual bool EndsByItself() const = 0;
+  // Returns when it is over; only called if it ends by itself. An error makes the process fail.
+  virtual absl::Status Wait() = 0;
+  // Begins no request any more, lets those in flight finish, and lets Wait return. May hang with the
+  // host's file system; the caller sets the deadline.
+  virtual void Stop() = 0;
+  // Whether, now that it is over, threads that hang in the host's file system still use what it was
+  // given: the process can then only end at once.
+  virtual bool LeavesThreads() const { return false; }
+};
+
+}  // namespace gofer::server
+
+#endif  // GOFER_SERVER_WAY_IN_H_
