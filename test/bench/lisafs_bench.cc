@@ -9,9 +9,6 @@
 // changes, so that whatever else the machine does hits both.
 
 #include <fcntl.h>
-#include <stdlib.h>
-#include <sys/statfs.h>
-#include <sys/utsname.h>
 
 #include <chrono>
 #include <cstdint>
@@ -28,11 +25,11 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "gflags/gflags.h"
 #include "glog/logging.h"
 #include "lisafs/client/client.h"
+#include "test/bench/host.h"
 #include "test/bench/operations.h"
 #include "test/bench/report.h"
 #include "test/bench/runner.h"
@@ -83,45 +80,6 @@ class Bench {
   std::vector<lisafs::FdId> roots_;
 };
 
-// A directory that is removed with everything in it.
-class Tree {
- public:
-  Tree() : path_(absl::StrCat(FLAGS_dir, "/gofer-bench.XXXXXX")) {
-    PCHECK(mkdtemp(path_.data()) != nullptr) << path_;
-    MakeTree(path_);
-  }
-  ~Tree() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
-
-std::string DescribeHost(const std::string& dir) {
-  utsname name;
-  PCHECK(uname(&name) == 0);
-  struct statfs fs;
-  PCHECK(statfs(dir.c_str(), &fs) == 0);
-  std::string cpu = "processors";
-  std::ifstream info("/proc/cpuinfo");
-  for (std::string line; std::getline(info, line);) {
-    if (absl::StartsWith(line, "model name")) {
-      cpu = line.substr(line.find(':') + 2);
-      break;
-    }
-  }
-  const char* kind = fs.f_type == 0xef53 ? "ext4" : fs.f_type == 0x01021994 ? "tmpfs" : "another file system";
-  double load = 0;
-  PCHECK(getloadavg(&load, 1) == 1);
-  // Whoever reads the table has to know that a busy machine measures its scheduler.
-  return absl::StrFormat("%d x %s, %s %s, load average before the start %.1f%s, tree in %s (%s, type %#x)",
-                         std::thread::hardware_concurrency(), cpu, name.sysname, name.release, load,
-                         load > 1 ? " (BUSY: the results are not worth much)" : "", FLAGS_dir, kind, fs.f_type);
-}
-
 // Of a copy of the program: pages of a file that another process maps too do not count as private, and which other
 // gofers or sandboxes happen to run on this machine may not decide the result.
 StartCost MeasureStarts(std::string name, ServerStart start, const std::string& scratch) {
@@ -157,7 +115,8 @@ int Main() {
     thread_counts.push_back(threads);
   }
 
-  const Tree tree;
+  const ScratchDir tree(FLAGS_dir);
+  MakeTree(tree.path());
   ServerStart ours{.kind = ServerStart::Kind::kFlags, .command = {FLAGS_gofer, "serve"}, .root = tree.path()};
   for (absl::string_view flag : absl::StrSplit(FLAGS_gofer_flags, ' ', absl::SkipEmpty())) {
     ours.command.emplace_back(flag);

@@ -15,17 +15,11 @@
 
 #include "gofer/base/unique_fd.h"
 #include "lisafs/client/client.h"
+#include "test/bench/worker.h"
 
 namespace gofer::bench {
 
 inline constexpr int kMaxThreads = 4;
-
-// Does one operation again and again.
-class Worker {
- public:
-  virtual ~Worker() = default;
-  virtual void Once() = 0;
-};
 
 enum class OperationClass { kSmall, kBulk, kListing };
 

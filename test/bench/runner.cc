@@ -25,13 +25,13 @@ struct ThreadResult {
   uint64_t cpu_ns = 0;
 };
 
+}  // namespace
+
 uint64_t ThreadCpuNs() {
   timespec now;
   PCHECK(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now) == 0);
   return static_cast<uint64_t>(now.tv_sec) * 1000000000 + static_cast<uint64_t>(now.tv_nsec);
 }
-
-}  // namespace
 
 Sample Measure(int threads, uint64_t duration_ns, const ServerProcess* server,
                absl::FunctionRef<std::unique_ptr<Worker>(int thread)> make) {

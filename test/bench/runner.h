@@ -10,8 +10,8 @@
 #include <memory>
 
 #include "absl/functional/function_ref.h"
-#include "test/bench/operations.h"
 #include "test/bench/server_process.h"
+#include "test/bench/worker.h"
 
 namespace gofer::bench {
 
@@ -26,6 +26,9 @@ struct Sample {
 // `make(thread)` makes each thread's worker, in that thread and before the clock runs. `server` may be null.
 Sample Measure(int threads, uint64_t duration_ns, const ServerProcess* server,
                absl::FunctionRef<std::unique_ptr<Worker>(int thread)> make);
+
+// Processor time of this thread so far.
+uint64_t ThreadCpuNs();
 
 }  // namespace gofer::bench
 

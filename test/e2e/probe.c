@@ -124,6 +124,16 @@ static int Locks(char** argv) {
   return 0;
 }
 
+static int Hold(char** argv) {  // PATH: waits for both kinds of lock on it, and keeps them
+  int fd = open(argv[0], O_RDWR);
+  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  Say("write lock", fcntl(fd, F_SETLKW, &lock));
+  Say("flock exclusive", flock(fd, LOCK_EX));
+  while (pause() != 0) {
+  }
+  return 0;
+}
+
 static int Many(char** argv) {  // DIR COUNT: makes files
   int count = atoi(argv[1]);
   Say("mkdir", mkdir(argv[0], 0755));
@@ -284,7 +294,8 @@ int main(int argc, char** argv) {
   } words[] = {{"unlinked", Unlinked, 1}, {"mmap", Mapped, 1},    {"locks", Locks, 1},
                {"many", Many, 2},         {"list", List, 1},      {"connect", Connect, 2},
                {"serve", Serve, 1},       {"sockets", ServeSelf, 1}, {"open", Open, 2},
-               {"as", As, 4},             {"rename", Rename, 2},  {"replace", Replace, 1}};
+               {"as", As, 4},             {"rename", Rename, 2},  {"replace", Replace, 1},
+               {"hold", Hold, 1}};
   signal(SIGPIPE, SIG_IGN);
   for (size_t i = 0; argc > 1 && i < sizeof(words) / sizeof(words[0]); ++i) {
     if (strcmp(argv[1], words[i].word) == 0 && argc == words[i].arguments + 2) return words[i].body(argv + 2);

@@ -15,7 +15,6 @@ Usage: sandbox_test.py [--gofer=PROGRAM] [--setting=NAME] [--case=NAME] [--keep]
 
 import argparse
 import difflib
-import hashlib
 import os
 import shutil
 import socket
@@ -24,14 +23,14 @@ import sys
 import tempfile
 import threading
 import time
-import xml.etree.ElementTree
 
 import cases
 import sandbox
 
 HERE = os.path.dirname(os.path.realpath(__file__))
-TREE_FILES = 5000
-LISTED_FILES = 10000
+sys.path.append(os.path.join(HERE, "..", "support"))
+import oracle  # noqa: E402 (found only now)
+
 IN_NAMESPACE = "GOFER_E2E_IN_NAMESPACE"
 
 
@@ -51,77 +50,6 @@ SETTINGS = [
     Setting("host_allowed", cases.WITH_HOST, ["--host-uds=all", "--host-fifo=open"], with_host=True),
     Setting("host_refused", cases.WITHOUT_HOST, readonly_root=True, with_host=True),
 ]
-
-
-class Results:
-    """Named outcomes, printed as they come and written as a GoogleTest-like XML file at the end."""
-
-    def __init__(self):
-        self.outcomes = []
-        self.started = time.monotonic()
-
-    def add(self, setting, name, problem=None, skipped=None):
-        self.outcomes.append((setting, name, problem, skipped))
-        word = "SKIPPED" if skipped else "FAILED" if problem else "ok"
-        print("%-7s %s.%s  (%.1f s)" % (word, setting, name, time.monotonic() - self.started), flush=True)
-        if problem or skipped:
-            print("    " + (problem or skipped).replace("\n", "\n    "), flush=True)
-
-    def failed(self):
-        return any(problem for _, _, problem, _ in self.outcomes)
-
-    def write(self, path):
-        failures = str(sum(1 for outcome in self.outcomes if outcome[2]))
-        total = str(len(self.outcomes))
-        root = xml.etree.ElementTree.Element("testsuites", tests=total, failures=failures, timestamp="now")
-        suite = xml.etree.ElementTree.SubElement(root, "testsuite", name="e2e", tests=total, failures=failures)
-        for setting, name, problem, skipped in self.outcomes:
-            case = xml.etree.ElementTree.SubElement(suite, "testcase", classname=setting, name=name, status="run",
-                                                    result="skipped" if skipped else "completed")
-            if problem:
-                xml.etree.ElementTree.SubElement(case, "failure", message=problem[:2000])
-        xml.etree.ElementTree.ElementTree(root).write(path)
-
-
-def make_input(path):
-    """The tree that goes in by tar and what it is like, and the folder that is listed from inside."""
-    tree = os.path.join(path, "tree")
-    for number in range(TREE_FILES):
-        folder = os.path.join(tree, "d%02d" % (number % 50), "s%d" % (number % 3))
-        os.makedirs(folder, exist_ok=True)
-        name = os.path.join(folder, "f%05d" % number)
-        with open(name, "wb") as file:
-            file.write((hashlib.sha256(b"%d" % number).digest() * 40)[: number * 37 % 1200])
-        os.chmod(name, 0o600 + number % 64)
-        if number % 100 == 0:
-            os.symlink("f%05d" % number, name + ".link")
-    subprocess.run(["tar", "cf", os.path.join(path, "in.tar"), "-C", path, "tree"], check=True)
-    return describe(tree)
-
-
-def describe(tree):
-    """Everything of a tree that busybox's tar keeps, one line for each file; folders get the time of unpacking."""
-    lines = []
-    for folder, subfolders, files in os.walk(tree):
-        for name in subfolders + files:
-            path = os.path.join(folder, name)
-            stat = os.lstat(path)
-            modified = 0
-            if os.path.islink(path):
-                content = os.readlink(path)
-            elif os.path.isdir(path):
-                content = "folder"
-            else:
-                modified = int(stat.st_mtime)
-                with open(path, "rb") as file:
-                    content = hashlib.sha256(file.read()).hexdigest()
-            lines.append("%s %o %d:%d %d %s" % (os.path.relpath(path, tree), stat.st_mode, stat.st_uid, stat.st_gid,
-                                                modified, content))
-    return sorted(lines)
-
-
-def difference(name_a, a, name_b, b):
-    return "\n".join(list(difflib.unified_diff(a, b, name_a, name_b, lineterm="", n=1))[:40])
 
 
 class HostPeers:
@@ -220,7 +148,7 @@ class Test:
         runsc = shutil.which("runsc")
         prepared = subprocess.run([tool, "--gofer=" + gofer, "--runsc=" + runsc, "prepare", self.hooked], check=True,
                                   stdout=subprocess.PIPE, universal_newlines=True)
-        self.expected_tree = make_input(self.work)
+        self.expected_tree = oracle.make_input(self.work)
         return [sandbox.World("ours", prepared.stdout.strip(), gofer),
                 sandbox.World("stock", runsc, os.path.realpath(runsc)),
                 sandbox.World("plain")]
@@ -247,10 +175,7 @@ class Test:
             if "TAR" in names:
                 shutil.copy(os.path.join(self.work, "in.tar"), layout.data)
             if "LISTING" in names:
-                listed = os.path.join(layout.data, "listed-from-host")
-                os.mkdir(listed)
-                for number in range(LISTED_FILES):
-                    os.close(os.open(os.path.join(listed, "host-%d" % number), os.O_CREAT | os.O_WRONLY, 0o644))
+                oracle.make_listed(os.path.join(layout.data, "listed-from-host"))
             peers = None
             if setting.with_host:
                 peers = HostPeers(layout, os.path.join(layout.data, "HOST_SOCKETS", "made-inside"))
@@ -272,11 +197,11 @@ class Test:
             if case.expected is None:
                 problem = self.judge(ours, stock, plain)
             else:
-                problem = None if ours == case.expected else difference("wanted", case.expected, "ours", ours or [])
+                problem = None if ours == case.expected else oracle.difference("wanted", case.expected, "ours", ours or [])
             self.results.add(setting.name, case.name, problem)
         if setting.with_host:
             ours, stock, _ = (outputs[world.name]["HOST_SIDE"] for world in worlds)
-            problem = None if ours == stock else difference("runsc's own gofer", stock, "ours", ours)
+            problem = None if ours == stock else oracle.difference("runsc's own gofer", stock, "ours", ours)
             self.results.add(setting.name, "HOST_SIDE", problem)
         if "TAR" in outputs["ours"]:
             for world in worlds:
@@ -298,18 +223,14 @@ class Test:
         for kind, _, _, begin, end in matcher.get_opcodes():
             if kind == "equal" or (end > begin and all(line in as_kernel for line in range(begin, end))):
                 continue
-            return (difference("runsc's own gofer", stock or [], "ours", ours) + "\n" +
-                    difference("the kernel", plain or [], "ours", ours))
+            return (oracle.difference("runsc's own gofer", stock or [], "ours", ours) + "\n" +
+                    oracle.difference("the kernel", plain or [], "ours", ours))
         return None
 
     def check_packed(self, setting, world, layout):
         """The tree that went into the container and came out again is the one that was made on the host."""
-        out = os.path.join(layout.path, "unpacked")
-        os.mkdir(out)
         archive = os.path.join(layout.data, "TAR", "out.tar")
-        unpacked = subprocess.run(["tar", "xf", archive, "-C", out], check=False, stderr=subprocess.PIPE)
-        found = describe(os.path.join(out, "tree")) if unpacked.returncode == 0 else [unpacked.stderr.decode()]
-        problem = None if found == self.expected_tree else difference("made", self.expected_tree, "came out", found)
+        problem = oracle.lost_in_tar(archive, os.path.join(layout.path, "unpacked"), self.expected_tree)
         self.results.add(setting.name, "tar_comes_out_whole_with_%s" % world.name, problem)
 
 
@@ -333,7 +254,7 @@ def main():
         # What is mounted ends with the test, however it ends.
         os.environ[IN_NAMESPACE] = "1"
         os.execvp("unshare", ["unshare", "--mount", sys.executable, os.path.abspath(__file__), *sys.argv[1:]])
-    results = Results()
+    results = oracle.Results("e2e")
     required = os.environ.get("CI") == "true" or os.environ.get("GOFER_REQUIRE_REAL") == "1"
     lacking = missing(options)
     if lacking:

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/sched.h>
 #include <poll.h>
 #include <sched.h>
@@ -58,7 +59,15 @@ std::vector<char*> Pointers(std::vector<std::string>& words) {
   for (const auto& [as, from] : moved) PCHECK(dup2(from, as) == as);
   std::vector<std::string> arguments = {start.name};
   arguments.insert(arguments.end(), start.arguments.begin(), start.arguments.end());
-  execve(binary.c_str(), Pointers(arguments).data(), Pointers(start.environment).data());
+  // By descriptor: the user need not be able to come by the path.
+  const int program = open(binary.c_str(), O_PATH | O_CLOEXEC);
+  PCHECK(program >= 0);
+  if (start.user.has_value()) {
+    PCHECK(setgroups(0, nullptr) == 0);
+    PCHECK(setresgid(*start.user, *start.user, *start.user) == 0);
+    PCHECK(setresuid(*start.user, *start.user, *start.user) == 0);
+  }
+  fexecve(program, Pointers(arguments).data(), Pointers(start.environment).data());
   PLOG(ERROR) << binary;
   _exit(127);
 }

@@ -8,7 +8,9 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,13 +23,15 @@ namespace gofer::testing {
 
 struct GoferStart {
   std::string name = "gofer";  // argv[0]
-  std::vector<std::string> arguments;
-  std::map<int, int> fds;  // number in the process -> ours; nothing else but the standard streams is its own
+  std::vector<std::string> arguments = {};
+  std::map<int, int> fds = {};  // number in the process -> ours; nothing else but the standard streams is its own
   // As runsc starts its gofer: new ipc, mount, network, pid and uts namespaces.
   bool namespaces = false;
   // And a user namespace, in which nobody is anybody before MapIds.
   bool user_namespace = false;
-  std::vector<std::string> environment;
+  std::vector<std::string> environment = {};
+  // Becomes this user and group before it begins.
+  std::optional<uint32_t> user = std::nullopt;
 };
 
 class GoferProcess {

@@ -13,33 +13,16 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/strings/string_view.h"
-#include "glog/logging.h"
 #include "gofer/base/errno.h"
 #include "gtest/gtest.h"
 #include "lisafs/client/client.h"
+#include "test/support/results.h"
 #include "test/support/test_server.h"
 
 namespace gofer::testing {
-
-// 0 for a value. ErrnoOr::error() of a value is no answer that a test may look at.
-template <typename T>
-int ErrorOf(const ErrnoOr<T>& result) {
-  return result.ok() ? 0 : result.error().value();
-}
-
-// The value, or the end of the test with the line that wanted it.
-template <typename T>
-T Must(ErrnoOr<T> result, int line = __builtin_LINE()) {
-  CHECK(result.ok()) << "line " << line << ": " << result.error().ToString();
-  return *std::move(result);
-}
-inline void Must(const ErrnoOr<void>& result, int line = __builtin_LINE()) {
-  CHECK(result.ok()) << "line " << line << ": " << result.error().ToString();
-}
 
 enum class Via { kSocket, kChannel };
 

@@ -1,0 +1,300 @@
+// A LISAFS client's ids outlive the server: what it could name before the save it can name after the
+// restore, in another Filesystem behind another socket.
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "checkpoint/load.h"
+#include "checkpoint/save.h"
+#include "gmock/gmock.h"
+#include "gofer/base/status_macros.h"
+#include "gofer/fs/tree_restore.h"
+#include "gofer/sys/own_directory.h"
+#include "gtest/gtest.h"
+#include "lisafs/client/client.h"
+#include "lisafs/server/server.h"
+#include "lisafs/server/state.h"
+#include "test/support/session.h"
+#include "test/support/temp_tree.h"
+
+namespace gofer::testing {
+namespace {
+
+using lisafs::FdId;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+// One life of a gofer: a Filesystem, a Server on it, and one client.
+class Life {
+ public:
+  explicit Life(const TempTree& tree, const lisafs::ServerOptions& options) {
+    auto created = fs::Filesystem::Create(tree.OpenPath(), Must(sys::OpenProcSelfFd()), {});
+    CHECK(created.ok()) << created.status();
+    filesystem_ = *std::move(created);
+    server_ = std::make_unique<lisafs::Server>(filesystem_.get(), options);
+    int fds[2];
+    PCHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
+    client_ = std::make_unique<lisafs::Client>(UniqueFd(fds[0]));
+    server_end_ = UniqueFd(fds[1]);
+  }
+  ~Life() {
+    client_.reset();
+    server_->Wait();
+  }
+
+  void Start() {
+    const absl::Status added = server_->AddConnection(std::move(server_end_), {});
+    CHECK(added.ok()) << added;
+    root_ = Must(client_->Mount()).root.control_fd;
+  }
+  // With a restored tree and what the client could name.
+  absl::Status Restore(fs::FilesystemState files, const lisafs::ServerState& state,
+                       const fs::RestoreOptions& options = {}) {
+    fs::TreeRestore tree(*filesystem_, std::move(files), options);
+    report_ = tree.Examine();
+    RETURN_IF_ERROR(tree.Take());
+    return server_->RestoreConnection(std::move(server_end_), {}, state.connections.at(0), tree);
+  }
+
+  lisafs::Client* operator->() { return client_.get(); }
+  lisafs::Server& server() { return *server_; }
+  fs::Filesystem& filesystem() { return *filesystem_; }
+  FdId root() const { return root_; }
+  const fs::RestoreReport& report() const { return report_; }
+
+  FdId Walk(FdId from, absl::string_view name) {
+    lisafs::Inode inode;
+    const absl::string_view names[] = {name};
+    const lisafs::WalkResult walked = Must(client_->Walk(from, names, std::span(&inode, 1)));
+    CHECK_EQ(walked.count, 1u) << name;
+    return inode.control_fd;
+  }
+  std::string Read(FdId file, size_t size, uint64_t offset = 0) {
+    std::string text(size, '\0');
+    text.resize(Must(client_->PRead(file, std::as_writable_bytes(std::span(text)), offset)));
+    return text;
+  }
+  size_t Write(FdId file, absl::string_view text, uint64_t offset = 0) {
+    return Must(client_->PWrite(file, std::as_bytes(std::span(text.data(), text.size())), offset));
+  }
+
+ private:
+  std::unique_ptr<fs::Filesystem> filesystem_;
+  std::unique_ptr<lisafs::Server> server_;
+  UniqueFd server_end_;
+  std::unique_ptr<lisafs::Client> client_;
+  FdId root_{};
+  fs::RestoreReport report_;
+};
+
+class LisafsRestoreTest : public ::testing::Test {
+ protected:
+  LisafsRestoreTest() {
+    umask(0);
+    tree_.Mkdir("dir");
+    tree_.Write("dir/file", "content");
+    tree_.Write("top", "top of the tree");
+    before_ = std::make_unique<Life>(tree_, options_);
+    before_->Start();
+  }
+
+  // Puts everything that the client can name into an image, and takes it out again.
+  void Save() {
+    const UniqueFd directory = Must(sys::OpenOwnDirectory(images_.path().c_str()));
+    const absl::StatusOr<checkpoint::SaveResult> saved = checkpoint::Save(
+        {.filesystem = before_->filesystem(), .lisafs = before_->server(), .root = "tree"},
+        directory, {.leave_running = true});
+    ASSERT_TRUE(saved.ok()) << saved.status();
+    EXPECT_EQ(saved->clients, 1u);
+    absl::StatusOr<checkpoint::Loaded> loaded = checkpoint::Load(directory, {});
+    ASSERT_TRUE(loaded.ok()) << loaded.status();
+    EXPECT_EQ(loaded->configuration.root(), "tree");
+    EXPECT_EQ(loaded->files.handles.size(), saved->open_files);
+    server_state_ = loaded->lisafs;
+    files_ = loaded->files;
+  }
+  void EndFirst() { before_.reset(); }
+  void Restore(const fs::RestoreOptions& options = {}) {
+    EndFirst();
+    after_ = std::make_unique<Life>(tree_, options_);
+    const absl::Status restored = after_->Restore(files_, server_state_, options);
+    ASSERT_TRUE(restored.ok()) << restored;
+  }
+
+  TempTree tree_;
+  TempTree images_;
+  lisafs::ServerOptions options_ = {.host_uds = lisafs::HostUds::kAll, .donate_fds = false};
+  std::unique_ptr<Life> before_;
+  lisafs::ServerState server_state_;
+  fs::FilesystemState files_;
+  std::unique_ptr<Life> after_;
+};
+
+TEST_F(LisafsRestoreTest, IdsNameWhatTheyNamed) {
+  Life& before = *before_;
+  const FdId dir = before.Walk(before.root(), "dir");
+  const FdId file = before.Walk(dir, "file");
+  const FdId reading = Must(before->OpenAt(file, O_RDONLY)).fd;
+  const FdId writing = Must(before->OpenAt(file, O_RDWR)).fd;
+  ASSERT_EQ(before.Write(writing, "C"), 1u);
+  Save();
+  Restore();
+  EXPECT_THAT(after_->report().findings, IsEmpty());
+  Life& after = *after_;
+  EXPECT_EQ(after.Read(reading, 100), "Content");
+  EXPECT_EQ(after.Write(writing, "!", 7), 1u);
+  EXPECT_EQ(tree_.Read("dir/file"), "Content!");
+  EXPECT_EQ(ErrorOf(after->PWrite(reading, {}, 0)), EBADF);
+  EXPECT_EQ(Must(after->FStat(file)).ino, tree_.Stat("dir/file").st_ino);
+  // A walk from a restored directory, and ids that go on where they were.
+  const FdId again = after.Walk(dir, "file");
+  EXPECT_GT(static_cast<uint64_t>(again), static_cast<uint64_t>(writing));
+}
+
+TEST_F(LisafsRestoreTest, AnIdThatWasClosedStaysClosed) {
+  const FdId file = before_->Walk(before_->root(), "top");
+  Must((*before_)->Close({file}));
+  Save();
+  Restore();
+  EXPECT_EQ(ErrorOf((*after_)->FStat(file)), EBADF);
+}
+
+TEST_F(LisafsRestoreTest, AListingGoesOnWhereItWas) {
+  for (int i = 0; i < 300; ++i) tree_.Write(absl::StrCat("dir/entry", i), "");
+  const FdId dir = Must((*before_)->OpenAt(before_->Walk(before_->root(), "dir"), O_RDONLY)).fd;
+  std::vector<std::string> names;
+  for (const lisafs::Dirent& entry : Must((*before_)->Getdents64(dir, 2000))) {
+    names.push_back(entry.name);
+  }
+  ASSERT_LT(names.size(), 301u);
+  Save();
+  Restore();
+  for (;;) {
+    const std::vector<lisafs::Dirent> more = Must((*after_)->Getdents64(dir, 2000));
+    if (more.empty()) break;
+    for (const lisafs::Dirent& entry : more) names.push_back(entry.name);
+  }
+  std::sort(names.begin(), names.end());
+  EXPECT_THAT(names, SizeIs(301));
+  EXPECT_EQ(std::unique(names.begin(), names.end()), names.end());
+}
+
+TEST_F(LisafsRestoreTest, AFileWithoutANameKeepsItsData) {
+  const FdId file = before_->Walk(before_->root(), "top");
+  const FdId open_file = Must((*before_)->OpenAt(file, O_RDWR)).fd;
+  Must((*before_)->UnlinkAt(before_->root(), "top", 0));
+  Save();
+  Restore();
+  EXPECT_EQ(after_->Read(open_file, 100), "top of the tree");
+  EXPECT_EQ(after_->Write(open_file, "TOP"), 3u);
+  EXPECT_EQ(after_->Read(open_file, 3), "TOP");
+  EXPECT_FALSE(tree_.Exists("top"));
+}
+
+TEST_F(LisafsRestoreTest, AReplacedFileIsStaleUntilItIsWalkedToAgain) {
+  const FdId file = before_->Walk(before_->root(), "top");
+  const FdId open_file = Must((*before_)->OpenAt(file, O_RDONLY)).fd;
+  Save();
+  EndFirst();
+  tree_.Write("new", "top of the tree");
+  tree_.Rename("new", "top");
+  Restore();
+  ASSERT_THAT(after_->report().findings, SizeIs(1));
+  EXPECT_EQ(after_->report().findings[0].verdict, fs::Verdict::kReplaced);
+  EXPECT_EQ(ErrorOf((*after_)->FStat(file)), ESTALE);
+  std::byte byte;
+  EXPECT_EQ(ErrorOf((*after_)->PRead(open_file, std::span(&byte, 1), 0)), ESTALE);
+  const FdId root{server_state_.connections[0].fds[0].id};
+  EXPECT_EQ(after_->Read(Must((*after_)->OpenAt(after_->Walk(root, "top"), O_RDONLY)).fd, 3),
+            "top");
+}
+
+TEST_F(LisafsRestoreTest, ABoundSocketIsBoundAnew) {
+  const lisafs::BindResult bound =
+      Must((*before_)->BindAt(before_->root(), "socket", SOCK_STREAM, 0640, {}));
+  Must((*before_)->Listen(bound.fd, 5));
+  Save();
+  Restore();
+  const UniqueFd host(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  struct sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  tree_.At("socket").copy(address.sun_path, sizeof(address.sun_path) - 1);
+  ASSERT_EQ(connect(host.get(), reinterpret_cast<struct sockaddr*>(&address), sizeof(address)), 0)
+      << strerror(errno);
+  const UniqueFd accepted = Must((*after_)->Accept(bound.fd));
+  ASSERT_EQ(write(host.get(), "x", 1), 1);
+  char byte = 0;
+  EXPECT_EQ(read(accepted.get(), &byte, 1), 1);
+  EXPECT_EQ(tree_.Stat("socket").st_mode & 07777, 0640u);
+  EXPECT_EQ(ErrorOf((*after_)->FStat(bound.child.control_fd)), 0);
+}
+
+TEST_F(LisafsRestoreTest, ASaveThatFailsLeavesTheClientServed) {
+  const FdId open_file = Must((*before_)->OpenAt(before_->Walk(before_->root(), "top"), O_RDWR)).fd;
+  Must((*before_)->UnlinkAt(before_->root(), "top", 0));
+  const UniqueFd directory = Must(sys::OpenOwnDirectory(images_.path().c_str()));
+  const absl::Status refused =
+      checkpoint::Save({.filesystem = before_->filesystem(), .lisafs = before_->server()},
+                       directory, {.max_deleted_bytes = 1})
+          .status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition) << refused;
+  EXPECT_EQ(before_->Read(open_file, 3), "top");
+  EXPECT_FALSE(images_.Exists(checkpoint::kImageName));
+}
+
+TEST_F(LisafsRestoreTest, AfterASaveThatEndsTheGoferNobodyIsServed) {
+  const UniqueFd directory = Must(sys::OpenOwnDirectory(images_.path().c_str()));
+  ASSERT_TRUE(checkpoint::Save({.filesystem = before_->filesystem(), .lisafs = before_->server()},
+                               directory, {.leave_running = false})
+                  .ok());
+  std::atomic<bool> answered{false};
+  std::thread client([&] {
+    EXPECT_TRUE((*before_)->FStat(before_->root()).ok());
+    answered = true;
+  });
+  absl::SleepFor(absl::Milliseconds(50));
+  EXPECT_FALSE(answered);
+  before_->filesystem().gate().Open();
+  client.join();
+}
+
+TEST_F(LisafsRestoreTest, AStateThatLiesIsRefused) {
+  const FdId file = before_->Walk(before_->root(), "top");
+  Save();
+  EndFirst();
+  const lisafs::ServerState honest = server_state_;
+  const auto refused = [&](const lisafs::FdState& fd, uint64_t next_id) {
+    lisafs::ServerState state = honest;
+    state.connections[0].fds.push_back(fd);
+    state.connections[0].next_id = next_id;
+    Life life(tree_, options_);
+    const absl::Status status = life.Restore(files_, state);
+    return status.code() == absl::StatusCode::kDataLoss;
+  };
+  const uint64_t next = honest.connections[0].next_id;
+  const auto control = lisafs::FdKind::kControl;
+  EXPECT_TRUE(refused({.id = static_cast<uint64_t>(file), .kind = control}, next)) << "twice";
+  EXPECT_TRUE(refused({.id = 0, .kind = control}, next)) << "no id";
+  EXPECT_TRUE(refused({.id = next, .kind = control}, next)) << "not given out yet";
+  EXPECT_TRUE(refused({.id = next, .kind = control, .row = 1000}, next + 1)) << "no such name";
+  EXPECT_TRUE(refused({.id = next, .kind = lisafs::FdKind::kOpen}, next + 1))
+      << "no such open file";
+  EXPECT_TRUE(refused({.id = next, .kind = lisafs::FdKind::kNone}, next + 1)) << "of no kind";
+}
+
+}  // namespace
+}  // namespace gofer::testing

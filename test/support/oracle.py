@@ -1,0 +1,104 @@
+"""For tests that run the same cases in several worlds and compare: outcomes, and trees of files."""
+
+import difflib
+import hashlib
+import os
+import subprocess
+import time
+from xml.etree import ElementTree
+
+TREE_FILES = 5000
+LISTED_FILES = 10000
+
+
+class Results:
+    """Named outcomes, printed as they come and written as a GoogleTest-like XML file at the end."""
+
+    def __init__(self, suite):
+        self.suite = suite
+        self.outcomes = []
+        self.started = time.monotonic()
+
+    def add(self, setting, name, problem=None, skipped=None):
+        self.outcomes.append((setting, name, problem, skipped))
+        word = "SKIPPED" if skipped else "FAILED" if problem else "ok"
+        passed_s = time.monotonic() - self.started
+        print("%-7s %s.%s  (%.1f s)" % (word, setting, name, passed_s), flush=True)
+        if problem or skipped:
+            print("    " + (problem or skipped).replace("\n", "\n    "), flush=True)
+
+    def failed(self):
+        return any(problem for _, _, problem, _ in self.outcomes)
+
+    def write(self, path):
+        failures = str(sum(1 for outcome in self.outcomes if outcome[2]))
+        total = str(len(self.outcomes))
+        root = ElementTree.Element("testsuites", tests=total, failures=failures, timestamp="now")
+        suite = ElementTree.SubElement(root, "testsuite", name=self.suite, tests=total,
+                                       failures=failures)
+        for setting, name, problem, skipped in self.outcomes:
+            case = ElementTree.SubElement(suite, "testcase", classname=setting, name=name,
+                                          status="run",
+                                          result="skipped" if skipped else "completed")
+            if problem:
+                ElementTree.SubElement(case, "failure", message=problem[:2000])
+        ElementTree.ElementTree(root).write(path)
+
+
+def make_input(path):
+    """Makes in.tar, the tree that goes in by tar; what the tree is like."""
+    tree = os.path.join(path, "tree")
+    for number in range(TREE_FILES):
+        folder = os.path.join(tree, "d%02d" % (number % 50), "s%d" % (number % 3))
+        os.makedirs(folder, exist_ok=True)
+        name = os.path.join(folder, "f%05d" % number)
+        with open(name, "wb") as file:
+            file.write((hashlib.sha256(b"%d" % number).digest() * 40)[: number * 37 % 1200])
+        os.chmod(name, 0o600 + number % 64)
+        if number % 100 == 0:
+            os.symlink("f%05d" % number, name + ".link")
+    subprocess.run(["tar", "cf", os.path.join(path, "in.tar"), "-C", path, "tree"], check=True)
+    return describe(tree)
+
+
+def describe(tree):
+    """All of a tree that busybox's tar keeps, a line per file; folders get the time of unpacking."""
+    lines = []
+    for folder, subfolders, files in os.walk(tree):
+        for name in subfolders + files:
+            path = os.path.join(folder, name)
+            stat = os.lstat(path)
+            modified = 0
+            if os.path.islink(path):
+                content = os.readlink(path)
+            elif os.path.isdir(path):
+                content = "folder"
+            else:
+                modified = stat.st_mtime_ns // 10**9  # rounded down, as tar does it
+                with open(path, "rb") as file:
+                    content = hashlib.sha256(file.read()).hexdigest()
+            lines.append("%s %o %d:%d %d %s" % (os.path.relpath(path, tree), stat.st_mode,
+                                                stat.st_uid, stat.st_gid, modified, content))
+    return sorted(lines)
+
+
+def difference(name_a, a, name_b, b):
+    return "\n".join(list(difflib.unified_diff(a, b, name_a, name_b, lineterm="", n=1))[:40])
+
+
+def lost_in_tar(archive, folder, expected):
+    """What is wrong with the tree in the archive, which is unpacked in a new folder; or None."""
+    os.mkdir(folder)
+    unpacked = subprocess.run(["tar", "xf", archive, "-C", folder], check=False,
+                              stderr=subprocess.PIPE)
+    if unpacked.returncode != 0:
+        return unpacked.stderr.decode()
+    found = describe(os.path.join(folder, "tree"))
+    return None if found == expected else difference("made", expected, "came out", found)
+
+
+def make_listed(path):
+    """A folder of many files, to be listed from inside."""
+    os.mkdir(path)
+    for number in range(LISTED_FILES):
+        os.close(os.open(os.path.join(path, "host-%d" % number), os.O_CREAT | os.O_WRONLY, 0o644))
