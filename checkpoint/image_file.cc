@@ -175,30 +175,48 @@ absl::StatusOr<absl::string_view> PayloadOf(absl::string_view image, const Image
   return image.substr(kImageHeaderSize);
 }
 
-absl::Status StoreImage(BorrowedFd directory, absl::string_view payload, const ImageKey& key) {
+absl::Status WriteImage(BorrowedFd file, absl::string_view payload, const ImageKey& key) {
   if (payload.size() > kMaxImageBytes - kImageHeaderSize) {
     return absl::ResourceExhaustedError(absl::StrCat("image: ", payload.size() + kImageHeaderSize,
                                                      " bytes, the limit is ", kMaxImageBytes));
   }
   const ImageHeader header = MakeImageHeader(payload, key);
-  ASSIGN_OR_RETURN(const Name temporary, TemporaryName());
-  const ErrnoOr<UniqueFd> file = sys::CreateExclusive(directory, temporary, O_WRONLY, 0600);
-  if (!file.ok()) return ToStatus(file.error(), absl::StrCat("image: create ", temporary.view()));
-  ErrnoOr<void> stored =
-      WriteDurably(*file, absl::string_view(header.data(), header.size()), payload);
-  if (stored.ok()) stored = sys::Rename(directory, temporary, directory, ImageName(), 0);
-  if (!stored.ok()) {
-    // After a failed sync the kernel may call the next one a success, so there is no second try.
-    (void)sys::Unlink(directory, temporary, 0).ok();
-    return ToStatus(stored.error(), absl::StrCat("image: write ", kImageName,
-                                                 "; the one before it, if any, is still there"));
+  // After a failed sync the kernel may call the next one a success, so there is no second try.
+  const ErrnoOr<void> written =
+      WriteDurably(file, absl::string_view(header.data(), header.size()), payload);
+  return written.ok() ? absl::OkStatus() : ToStatus(written.error(), "image: write it");
+}
+
+absl::StatusOr<PendingImage> PendingImage::Create(BorrowedFd directory) {
+  ASSIGN_OR_RETURN(const Name name, TemporaryName());
+  ErrnoOr<UniqueFd> file = sys::CreateExclusive(directory, name, O_WRONLY, 0600);
+  if (!file.ok()) return ToStatus(file.error(), absl::StrCat("image: create ", name.view()));
+  return PendingImage(directory, name, *std::move(file));
+}
+
+PendingImage::~PendingImage() {
+  if (name_.has_value()) (void)sys::Unlink(directory_, *name_, 0).ok();
+}
+
+absl::Status PendingImage::Commit() && {
+  const ErrnoOr<void> renamed = sys::Rename(directory_, *name_, directory_, ImageName(), 0);
+  if (!renamed.ok()) {
+    return ToStatus(renamed.error(),
+                    absl::StrCat("image: rename ", name_->view(), " to ", kImageName));
   }
-  if (const ErrnoOr<void> synced = sys::FSync(directory); !synced.ok()) {
+  name_.reset();
+  if (const ErrnoOr<void> synced = sys::FSync(directory_); !synced.ok()) {
     return ToStatus(synced.error(),
                     "image: sync its directory; the new one is there and may not "
                     "survive a crash of the machine");
   }
   return absl::OkStatus();
+}
+
+absl::Status StoreImage(BorrowedFd directory, absl::string_view payload, const ImageKey& key) {
+  ASSIGN_OR_RETURN(PendingImage image, PendingImage::Create(directory));
+  RETURN_IF_ERROR(WriteImage(image.file(), payload, key));
+  return std::move(image).Commit();
 }
 
 absl::StatusOr<std::string> LoadImage(BorrowedFd directory, const ImageKey& key) {

@@ -30,11 +30,14 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "gofer/base/name.h"
 #include "gofer/base/unique_fd.h"
 
 namespace gofer::checkpoint {
@@ -57,8 +60,38 @@ ImageHeader MakeImageHeader(absl::string_view payload, const ImageKey& key);
 // The payload of a whole image, verified; a part of `image`.
 absl::StatusOr<absl::string_view> PayloadOf(absl::string_view image, const ImageKey& key);
 
-// Puts an image into the directory in place of the one that is there, such that after a crash at any
-// moment there is the old one or the new one, whole. On an error the old one stays.
+// Writes an image to an empty file; it is whole on the disk when this returns.
+absl::Status WriteImage(BorrowedFd file, absl::string_view payload, const ImageKey& key);
+
+// A file beside the directory's image, to be put into its place when it is whole: after a crash at
+// any moment there is the old image or the new one. Who writes it needs no access to the directory.
+//
+// Owner:   borrows the directory. Removes the file unless it was committed.
+class PendingImage {
+ public:
+  static absl::StatusOr<PendingImage> Create(BorrowedFd directory);
+  PendingImage(PendingImage&& other) noexcept
+      : directory_(other.directory_),
+        name_(std::exchange(other.name_, std::nullopt)),
+        file_(std::move(other.file_)) {}
+  PendingImage& operator=(PendingImage&&) = delete;
+  ~PendingImage();
+
+  BorrowedFd file() const { return file_; }
+  // On an error the old image stays, but for one of the directory's sync: then the new one is there
+  // and may not survive a crash of the machine.
+  absl::Status Commit() &&;
+
+ private:
+  PendingImage(BorrowedFd directory, Name name, UniqueFd file)
+      : directory_(directory), name_(std::move(name)), file_(std::move(file)) {}
+
+  BorrowedFd directory_;
+  std::optional<Name> name_;  // until it has another
+  UniqueFd file_;
+};
+
+// All of it in one step.
 absl::Status StoreImage(BorrowedFd directory, absl::string_view payload, const ImageKey& key);
 // The payload of the directory's image.
 absl::StatusOr<std::string> LoadImage(BorrowedFd directory, const ImageKey& key);

@@ -88,6 +88,23 @@ TEST_F(ImageFileTest, WhatIsStoredIsLoaded) {
   EXPECT_EQ(sys::ListNames(directory_)->size(), 1u);
 }
 
+TEST_F(ImageFileTest, AnImageIsThereWhenItIsCommittedAndNotBefore) {
+  ASSERT_TRUE(StoreImage(directory_, "old", {}).ok());
+  {
+    absl::StatusOr<PendingImage> given_up = PendingImage::Create(directory_);
+    ASSERT_TRUE(given_up.ok()) << given_up.status();
+    ASSERT_TRUE(WriteImage(given_up->file(), "new", {}).ok());
+    EXPECT_EQ(*LoadImage(directory_, {}), "old");
+  }
+  EXPECT_EQ(sys::ListNames(directory_)->size(), 1u);
+  absl::StatusOr<PendingImage> image = PendingImage::Create(directory_);
+  ASSERT_TRUE(image.ok()) << image.status();
+  ASSERT_TRUE(WriteImage(image->file(), "new", {}).ok());
+  ASSERT_TRUE((*std::move(image)).Commit().ok());
+  EXPECT_EQ(*LoadImage(directory_, {}), "new");
+  EXPECT_EQ(sys::ListNames(directory_)->size(), 1u);
+}
+
 TEST_F(ImageFileTest, NoImageIsNotFound) {
   EXPECT_EQ(LoadImage(directory_, {}).status().code(), absl::StatusCode::kNotFound);
 }

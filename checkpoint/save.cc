@@ -15,8 +15,8 @@
 
 namespace gofer::checkpoint {
 
-absl::StatusOr<SaveResult> Save(const Subject& subject, BorrowedFd directory,
-                                const SaveOptions& options) {
+absl::StatusOr<SaveResult> Save(const Subject& subject, const SaveOptions& options,
+                                ImageStore store) {
   fs::Filesystem& filesystem = subject.filesystem;
   // Most of what nobody refers to goes while clients are still served.
   filesystem.dentries().Purge();
@@ -39,7 +39,7 @@ absl::StatusOr<SaveResult> Save(const Subject& subject, BorrowedFd directory,
                        .open_files = files.handles.size(),
                        .deleted_files = files.deleted_files.size(),
                        .clients = lisafs.connections.size(),
-                       .image_bytes = 0,
+                       .payload_bytes = 0,
                        .pause = absl::Now() - begin};
   // The record is complete: what changes from now on belongs to the next one.
   if (options.leave_running) std::move(reopen).Invoke();
@@ -56,8 +56,8 @@ absl::StatusOr<SaveResult> Save(const Subject& subject, BorrowedFd directory,
   if (!image.SerializeToString(&payload)) {
     return absl::ResourceExhaustedError("checkpoint: the record is larger than an image can be");
   }
-  result.image_bytes = payload.size() + kImageHeaderSize;
-  RETURN_IF_ERROR(StoreImage(directory, payload, options.key));
+  result.payload_bytes = payload.size();
+  RETURN_IF_ERROR(store(payload));
   // A gofer that ends serves nobody who could change what was saved.
   if (!options.leave_running) std::move(reopen).Cancel();
   return result;

@@ -1,7 +1,7 @@
 // The other end of a control socket: what the commands of the command line use.
 //
 // Threads: one per socket. Errors: absl::Status; a failure that the gofer reports is kAborted with
-//          its text, and the exit status that it asks for in ExitStatusOf.
+//          its text, and has the exit status that it asks for.
 
 #ifndef GOFER_CONTROL_CLIENT_H_
 #define GOFER_CONTROL_CLIENT_H_
@@ -23,9 +23,6 @@ absl::StatusOr<UniqueFd> ConnectToGofer(const std::string& path);
 // those before it.
 absl::StatusOr<Reply> Command(BorrowedFd socket, const Request& request, BorrowedFd descriptor,
                               absl::FunctionRef<void(const Progress&)> progress);
-
-// What a command ends with after `status`.
-int ExitStatusOf(const absl::Status& status);
 
 }  // namespace gofer::control
 

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "gofer/base/errno.h"
+#include "gofer/base/status_macros.h"
 #include "gofer/sys/poll.h"
 #include "gofer/sys/socket.h"
 
@@ -20,20 +21,38 @@ namespace {
 
 constexpr uint32_t kRoot = 0;
 
-Reply FailureReply(absl::string_view message) {
-  Reply reply;
-  reply.mutable_failure()->set_message(std::string(message));
-  reply.mutable_failure()->set_exit_status(1);
-  return reply;
-}
-
 // Tells why, and lets the socket be closed. A peer that does not listen is no reason to wait.
 void Refuse(BorrowedFd socket, absl::string_view why) {
   (void)sys::SetNonBlocking(socket, true).ok();
   SendReply(socket, FailureReply(why)).IgnoreError();
 }
 
+class SocketClient : public CommandHandler::Client {
+ public:
+  explicit SocketClient(BorrowedFd socket) : socket_(socket) {}
+
+  void Report(const Progress& progress) override {
+    Reply report;
+    *report.mutable_progress() = progress;
+    SendReply(socket_, report).IgnoreError();
+  }
+  absl::StatusOr<Received> Ask(const Reply& reply, absl::Duration patience) override {
+    RETURN_IF_ERROR(SendReply(socket_, reply));
+    return ReceiveRequest(socket_, absl::Now() + patience);
+  }
+
+ private:
+  const BorrowedFd socket_;
+};
+
 }  // namespace
+
+Reply FailureReply(absl::string_view message, int exit_status) {
+  Reply reply;
+  reply.mutable_failure()->set_message(std::string(message));
+  reply.mutable_failure()->set_exit_status(exit_status);
+  return reply;
+}
 
 void ControlServer::Add(UniqueFd socket) {
   Reap();
@@ -46,23 +65,23 @@ void ControlServer::Add(UniqueFd socket) {
   }
   const absl::MutexLock lock(&mu_);
   if (stopped_) return;
-  if (clients_.size() >= kMaxClients) {
+  if (connections_.size() >= kMaxClients) {
     Refuse(socket, absl::StrCat("control socket: ", kMaxClients,
                                 " clients are connected already; try again when one has gone"));
     return;
   }
-  clients_.push_back(std::make_unique<Client>());
-  Client& client = *clients_.back();
-  client.socket = std::move(socket);
-  client.thread = std::thread([this, &client] { Serve(client); });
+  connections_.push_back(std::make_unique<Connection>());
+  Connection& connection = *connections_.back();
+  connection.socket = std::move(socket);
+  connection.thread = std::thread([this, &connection] { Serve(connection); });
 }
 
-void ControlServer::Serve(Client& client) {
-  while (ServeOne(client.socket)) {
+void ControlServer::Serve(Connection& connection) {
+  while (ServeOne(connection.socket)) {
   }
-  sys::Shutdown(client.socket, SHUT_RDWR);
+  sys::Shutdown(connection.socket, SHUT_RDWR);
   const absl::MutexLock lock(&mu_);
-  client.ended = true;
+  connection.ended = true;
 }
 
 bool ControlServer::ServeOne(BorrowedFd socket) {
@@ -72,40 +91,38 @@ bool ControlServer::ServeOne(BorrowedFd socket) {
     if (!absl::IsOutOfRange(request.status())) Refuse(socket, request.status().message());
     return false;
   }
-  const Reply reply = handler_.Handle(*std::move(request), [socket](const Progress& progress) {
-    Reply report;
-    *report.mutable_progress() = progress;
-    SendReply(socket, report).IgnoreError();
-  });
+  SocketClient client(socket);
+  const Reply reply = handler_.Handle(*std::move(request), client);
   return SendReply(socket, reply).ok();
 }
 
 void ControlServer::Reap() {
-  std::vector<std::unique_ptr<Client>> gone;
+  std::vector<std::unique_ptr<Connection>> gone;
   {
     const absl::MutexLock lock(&mu_);
-    for (auto it = clients_.begin(); it != clients_.end();) {
+    for (auto it = connections_.begin(); it != connections_.end();) {
       if (!(*it)->ended) {
         ++it;
         continue;
       }
       gone.push_back(std::move(*it));
-      it = clients_.erase(it);
+      it = connections_.erase(it);
     }
   }
-  for (const std::unique_ptr<Client>& client : gone) client->thread.join();
+  for (const std::unique_ptr<Connection>& connection : gone) connection->thread.join();
 }
 
 void ControlServer::Stop() {
-  std::list<std::unique_ptr<Client>> clients;
+  std::list<std::unique_ptr<Connection>> connections;
   {
     const absl::MutexLock lock(&mu_);
     stopped_ = true;
-    clients.swap(clients_);
+    connections.swap(connections_);
   }
   // Only what they send: the answer to a command that ends us still has to go out.
-  for (const std::unique_ptr<Client>& client : clients) sys::Shutdown(client->socket, SHUT_RD);
-  for (const std::unique_ptr<Client>& client : clients) client->thread.join();
+  for (const std::unique_ptr<Connection>& connection : connections)
+    sys::Shutdown(connection->socket, SHUT_RD);
+  for (const std::unique_ptr<Connection>& connection : connections) connection->thread.join();
 }
 
 }  // namespace gofer::control

@@ -18,7 +18,8 @@
 #include <thread>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/functional/function_ref.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "gofer/base/unique_fd.h"
@@ -34,12 +35,24 @@ inline constexpr absl::Duration kRequestDeadline = absl::Seconds(5);
 // What the commands do.
 class CommandHandler {
  public:
-  using ProgressSink = absl::FunctionRef<void(const Progress&)>;
+  // Who has sent the request, for what is said before the last reply.
+  class Client {
+   public:
+    virtual ~Client() = default;
+    // A client that does not listen is no reason to stop: there is no error.
+    virtual void Report(const Progress& progress) = 0;
+    // An answer that is not the last, and the request that follows it; kDeadlineExceeded if none
+    // has come in time.
+    virtual absl::StatusOr<Received> Ask(const Reply& reply, absl::Duration patience) = 0;
+  };
 
   virtual ~CommandHandler() = default;
-  // The last reply. `progress` sends one before it.
-  virtual Reply Handle(Received request, ProgressSink progress) = 0;
+  // The last reply.
+  virtual Reply Handle(Received request, Client& client) = 0;
 };
+
+// A failure as the last reply; the command ends with `exit_status`.
+Reply FailureReply(absl::string_view message, int exit_status = 1);
 
 class ControlServer {
  public:
@@ -55,13 +68,13 @@ class ControlServer {
   void Stop() ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
-  struct Client {
+  struct Connection {
     UniqueFd socket;
     std::thread thread;
     bool ended = false;  // mu_
   };
 
-  void Serve(Client& client) ABSL_LOCKS_EXCLUDED(mu_);
+  void Serve(Connection& connection) ABSL_LOCKS_EXCLUDED(mu_);
   bool ServeOne(BorrowedFd socket);
   // Joins the threads of clients that have gone.
   void Reap() ABSL_LOCKS_EXCLUDED(mu_);
@@ -70,7 +83,7 @@ class ControlServer {
   const uint32_t owner_;
   absl::Mutex mu_;
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;
-  std::list<std::unique_ptr<Client>> clients_ ABSL_GUARDED_BY(mu_);
+  std::list<std::unique_ptr<Connection>> connections_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace gofer::control

@@ -31,14 +31,14 @@ absl::StatusOr<std::unique_ptr<Connection>> Server::MakeConnection(gofer::Unique
                                       *std::move(main_socket));
 }
 
-absl::Status Server::Start(int number, std::unique_ptr<Connection> connection) {
+absl::Status Server::Start(std::unique_ptr<Connection> connection) {
   Reap();
   auto served = std::make_unique<Served>();
   served->connection = std::move(connection);
   absl::MutexLock lock(&mu_);
   if (live_ >= kMaxConnections) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "descriptor ", number, ": ", live_, " connections are open, limit ", kMaxConnections));
+    return absl::ResourceExhaustedError(
+        absl::StrCat("one more connection: ", live_, " are open, limit ", kMaxConnections));
   }
   ++live_;
   served->thread = std::thread([this, raw = served.get()] { Run(raw); });
@@ -47,19 +47,31 @@ absl::Status Server::Start(int number, std::unique_ptr<Connection> connection) {
 }
 
 absl::Status Server::AddConnection(gofer::UniqueFd socket, ConnectionOptions options) {
-  const int number = socket.get();
   ASSIGN_OR_RETURN(std::unique_ptr<Connection> connection,
                    MakeConnection(std::move(socket), std::move(options)));
-  return Start(number, std::move(connection));
+  return Start(std::move(connection));
 }
 
 absl::Status Server::RestoreConnection(gofer::UniqueFd socket, ConnectionOptions options,
                                        const ConnectionState& state, gofer::fs::TreeRestore& tree) {
-  const int number = socket.get();
   ASSIGN_OR_RETURN(std::unique_ptr<Connection> connection,
                    MakeConnection(std::move(socket), std::move(options)));
   RETURN_IF_ERROR(connection->Restore(state, tree));
-  return Start(number, std::move(connection));
+  absl::MutexLock lock(&mu_);
+  restored_.push_back(std::move(connection));
+  return absl::OkStatus();
+}
+
+absl::Status Server::StartRestored() {
+  std::vector<std::unique_ptr<Connection>> restored;
+  {
+    absl::MutexLock lock(&mu_);
+    restored.swap(restored_);
+  }
+  for (std::unique_ptr<Connection>& connection : restored) {
+    RETURN_IF_ERROR(Start(std::move(connection)));
+  }
+  return absl::OkStatus();
 }
 
 ServerState Server::Save(gofer::fs::Snapshot& snapshot) const {

@@ -47,10 +47,12 @@ class Server {
   absl::Status AddConnection(gofer::UniqueFd socket, ConnectionOptions options)
       ABSL_LOCKS_EXCLUDED(mu_);
 
-  // The same, for a client that goes on with what it could name when it was saved.
+  // The same, for a client that goes on with what it could name when it was saved. It is served from
+  // StartRestored on, so that nobody is if one of them cannot be restored.
   absl::Status RestoreConnection(gofer::UniqueFd socket, ConnectionOptions options,
                                  const ConnectionState& state, gofer::fs::TreeRestore& tree)
       ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status StartRestored() ABSL_LOCKS_EXCLUDED(mu_);
   // All connections, in the order in which they were added; while no request is served.
   ServerState Save(gofer::fs::Snapshot& snapshot) const ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -69,7 +71,7 @@ class Server {
 
   absl::StatusOr<std::unique_ptr<Connection>> MakeConnection(gofer::UniqueFd socket,
                                                              ConnectionOptions options);
-  absl::Status Start(int number, std::unique_ptr<Connection> connection) ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status Start(std::unique_ptr<Connection> connection) ABSL_LOCKS_EXCLUDED(mu_);
   void Run(Served* served) ABSL_LOCKS_EXCLUDED(mu_);
   bool NoneLeft() const ABSL_SHARED_LOCKS_REQUIRED(mu_) { return live_ == 0; }
   // Joins the threads of connections that have ended.
@@ -80,6 +82,7 @@ class Server {
   mutable absl::Mutex mu_;
   size_t live_ ABSL_GUARDED_BY(mu_) = 0;
   std::vector<std::unique_ptr<Served>> connections_ ABSL_GUARDED_BY(mu_);
+  std::vector<std::unique_ptr<Connection>> restored_ ABSL_GUARDED_BY(mu_);  // not served yet
 };
 
 }  // namespace lisafs

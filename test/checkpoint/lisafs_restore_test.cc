@@ -67,7 +67,9 @@ class Life {
     fs::TreeRestore tree(*filesystem_, std::move(files), options);
     report_ = tree.Examine();
     RETURN_IF_ERROR(tree.Take());
-    return server_->RestoreConnection(std::move(server_end_), {}, state.connections.at(0), tree);
+    RETURN_IF_ERROR(
+        server_->RestoreConnection(std::move(server_end_), {}, state.connections.at(0), tree));
+    return server_->StartRestored();
   }
 
   lisafs::Client* operator->() { return client_.get(); }
@@ -117,7 +119,8 @@ class LisafsRestoreTest : public ::testing::Test {
     const UniqueFd directory = Must(sys::OpenOwnDirectory(images_.path().c_str()));
     const absl::StatusOr<checkpoint::SaveResult> saved = checkpoint::Save(
         {.filesystem = before_->filesystem(), .lisafs = before_->server(), .root = "tree"},
-        directory, {.leave_running = true});
+        {.leave_running = true},
+        [&](absl::string_view payload) { return checkpoint::StoreImage(directory, payload, {}); });
     ASSERT_TRUE(saved.ok()) << saved.status();
     EXPECT_EQ(saved->clients, 1u);
     absl::StatusOr<checkpoint::Loaded> loaded = checkpoint::Load(directory, {});
@@ -246,20 +249,28 @@ TEST_F(LisafsRestoreTest, ABoundSocketIsBoundAnew) {
 TEST_F(LisafsRestoreTest, ASaveThatFailsLeavesTheClientServed) {
   const FdId open_file = Must((*before_)->OpenAt(before_->Walk(before_->root(), "top"), O_RDWR)).fd;
   Must((*before_)->UnlinkAt(before_->root(), "top", 0));
-  const UniqueFd directory = Must(sys::OpenOwnDirectory(images_.path().c_str()));
   const absl::Status refused =
       checkpoint::Save({.filesystem = before_->filesystem(), .lisafs = before_->server()},
-                       directory, {.max_deleted_bytes = 1})
+                       {.max_deleted_bytes = 1},
+                       [](absl::string_view) {
+                         ADD_FAILURE() << "there is nothing to store";
+                         return absl::OkStatus();
+                       })
           .status();
   EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition) << refused;
   EXPECT_EQ(before_->Read(open_file, 3), "top");
-  EXPECT_FALSE(images_.Exists(checkpoint::kImageName));
+  const absl::Status not_stored =
+      checkpoint::Save({.filesystem = before_->filesystem(), .lisafs = before_->server()}, {},
+                       [](absl::string_view) { return absl::DataLossError("a full disk"); })
+          .status();
+  EXPECT_EQ(not_stored, absl::DataLossError("a full disk"));
+  EXPECT_EQ(before_->Read(open_file, 3), "top");
 }
 
 TEST_F(LisafsRestoreTest, AfterASaveThatEndsTheGoferNobodyIsServed) {
-  const UniqueFd directory = Must(sys::OpenOwnDirectory(images_.path().c_str()));
   ASSERT_TRUE(checkpoint::Save({.filesystem = before_->filesystem(), .lisafs = before_->server()},
-                               directory, {.leave_running = false})
+                               {.leave_running = false},
+                               [](absl::string_view) { return absl::OkStatus(); })
                   .ok());
   std::atomic<bool> answered{false};
   std::thread client([&] {
