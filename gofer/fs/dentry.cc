@@ -107,20 +107,26 @@ RefPtr<Dentry> DentryCache::Add(Dentry& dir, absl::string_view name, RefPtr<Inod
   auto added = RefPtr<Dentry>::Adopt(Dentry::New(RefPtr<Dentry>(&dir), name, std::move(inode)));
   size_.fetch_add(1, std::memory_order_relaxed);
   RefPtr<Dentry> replaced;  // dropped after the lock
-  DirState& state = dir.dir();
-  absl::MutexLock lock(&state.children_mu);
-  if (const auto it = state.children.find(name); it != state.children.end()) {
-    RefPtr<Dentry> present(*it);
-    if (present->inode_ == added->inode_) {
-      replaced = std::exchange(added, std::move(present));  // another lookup was first: drop ours
-      return added;
+  {
+    DirState& state = dir.dir();
+    absl::MutexLock lock(&state.children_mu);
+    if (const auto it = state.children.find(name); it != state.children.end()) {
+      RefPtr<Dentry> present(*it);
+      if (present->inode_ == added->inode_) {
+        replaced = std::exchange(added, std::move(present));  // another lookup was first: drop ours
+        return added;
+      }
+      state.children.erase(it);
+      present->hashed_.store(false, std::memory_order_relaxed);
+      replaced = std::move(present);
     }
-    state.children.erase(it);
-    present->hashed_.store(false, std::memory_order_relaxed);
-    replaced = std::move(present);
+    state.children.insert(added.get());
+    added->hashed_.store(true, std::memory_order_relaxed);
   }
-  state.children.insert(added.get());
-  added->hashed_.store(true, std::memory_order_relaxed);
+  if (replaced) {
+    absl::MutexLock lock(&mu_);
+    NoteLocked(*replaced);
+  }
   return added;
 }
 
@@ -138,33 +144,48 @@ RefPtr<Dentry> DentryCache::AddStale(Dentry& dir, absl::string_view name, RefPtr
 }
 
 void DentryCache::Forget(const Dentry& dentry) {
+  auto& forgotten = const_cast<Dentry&>(dentry);
   absl::MutexLock lock(&mu_);
-  UnhashLocked(const_cast<Dentry&>(dentry));
+  UnhashLocked(forgotten);
+  NoteLocked(forgotten);
 }
 
 void DentryCache::Delete(const Dentry& dentry) {
-  Forget(dentry);
   std::vector<RefPtr<Dentry>> below = {RefPtr<Dentry>(const_cast<Dentry*>(&dentry))};
+  {
+    absl::MutexLock lock(&mu_);
+    UnhashLocked(*below.front());
+    below.front()->deleted_.store(true, std::memory_order_release);
+    NoteLocked(*below.front());
+  }
   while (!below.empty()) {
     const RefPtr<Dentry> top = std::move(below.back());
     below.pop_back();
     top->deleted_.store(true, std::memory_order_release);
-    if (!top->is_directory()) continue;
-    // Normally empty: a directory that can be removed has no children, unless they went behind our
+    // Normally none: a directory that can be removed has no children, unless they went behind our
     // back.
-    absl::ReaderMutexLock lock(&top->dir().children_mu);
-    for (Dentry* const child : top->dir().children) below.emplace_back(child);
+    for (RefPtr<Dentry>& child : ChildrenOf(*top)) below.push_back(std::move(child));
   }
 }
 
-void DentryCache::Move(Dentry& dentry, Dentry& new_dir, absl::string_view new_name) {
-  RefPtr<Dentry> old_parent;  // dropped after the lock
+bool DentryCache::Move(Dentry& dentry, Dentry& new_dir, absl::string_view new_name) {
+  RefPtr<Dentry> old_parent;  // both dropped after the lock
   RefPtr<Dentry> new_parent(&new_dir);
   absl::MutexLock lock(&mu_);
   UnhashLocked(dentry);
-  old_parent = std::exchange(dentry.parent_, std::move(new_parent));
-  dentry.SetName(new_name);
-  HashLocked(dentry);
+  bool is_below = false;
+  if (dentry.is_directory()) {
+    for (const Dentry* at = &new_dir; at != nullptr && !is_below; at = at->parent_.get()) {
+      is_below = at == &dentry;
+    }
+  }
+  if (!is_below) {
+    old_parent = std::exchange(dentry.parent_, std::move(new_parent));
+    dentry.SetName(new_name);
+    HashLocked(dentry);
+  }
+  NoteLocked(dentry);
+  return !is_below;
 }
 
 void DentryCache::Exchange(Dentry& a, Dentry& b) {
@@ -177,6 +198,8 @@ void DentryCache::Exchange(Dentry& a, Dentry& b) {
   b.SetName(name_of_a);
   HashLocked(a);
   HashLocked(b);
+  NoteLocked(a);
+  NoteLocked(b);
 }
 
 size_t DentryCache::Purge() {
@@ -191,6 +214,24 @@ size_t DentryCache::Purge() {
     total += victims.size();
     Destroy(std::move(victims));  // its parents may be unreferenced now: look again
   }
+}
+
+std::vector<RefPtr<Dentry>> DentryCache::ChildrenOf(const Dentry& dir) {
+  std::vector<RefPtr<Dentry>> children;
+  DirState* const state = dir.dir_.load(std::memory_order_acquire);
+  if (state == nullptr) return children;
+  absl::ReaderMutexLock lock(&state->children_mu);
+  children.reserve(state->children.size());
+  for (Dentry* const child : state->children) children.emplace_back(child);
+  return children;
+}
+
+std::vector<RefPtr<Dentry>> DentryCache::Astray() {
+  std::vector<RefPtr<Dentry>> astray;
+  absl::MutexLock lock(&mu_);
+  astray.reserve(astray_.size());
+  for (Dentry* const dentry : astray_) astray.emplace_back(dentry);
+  return astray;
 }
 
 DentryCache::Place DentryCache::PlaceOf(const Dentry& dentry) {
@@ -225,6 +266,7 @@ void DentryCache::DropReference(Dentry& dentry, Victims& victims) {
   // It has no name to be asked for by: its descriptor, and the disk space behind it, are released
   // now.
   if (hashed && !UnhashIfUnreferencedLocked(dentry)) return;
+  astray_.erase(&dentry);
   LruRemoveLocked(dentry);
   victims.push_back(&dentry);
 }
@@ -285,6 +327,14 @@ void DentryCache::UnhashLocked(Dentry& dentry) {
   if (!dentry.hashed_.load(std::memory_order_relaxed)) return;
   state.children.erase(&dentry);
   dentry.hashed_.store(false, std::memory_order_relaxed);
+}
+
+void DentryCache::NoteLocked(Dentry& dentry) {
+  if (!dentry.parent_ || dentry.deleted() || dentry.findable()) {
+    astray_.erase(&dentry);
+  } else if (!dentry.inode().lost()) {
+    astray_.insert(&dentry);
+  }
 }
 
 void DentryCache::HashLocked(Dentry& dentry) {

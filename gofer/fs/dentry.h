@@ -77,6 +77,8 @@ class Dentry {
 
   // A client removed it, or put something else in its place. It never gets its name back.
   bool deleted() const { return deleted_.load(std::memory_order_acquire); }
+  // A lookup of its name in its directory finds it. A hint, but for who holds both still.
+  bool findable() const { return hashed_.load(std::memory_order_relaxed); }
 
   void Ref() const { refs_.fetch_add(1, std::memory_order_relaxed); }
   void Unref() const;
@@ -154,17 +156,26 @@ class DentryCache {
   void Forget(const Dentry& dentry) ABSL_LOCKS_EXCLUDED(mu_);
   // Takes it out because a client removed it, and marks it and all below it deleted.
   void Delete(const Dentry& dentry) ABSL_LOCKS_EXCLUDED(mu_);
-  // Gives it a new place. What was there must have been deleted or moved before.
-  void Move(Dentry& dentry, Dentry& new_dir, absl::string_view new_name) ABSL_LOCKS_EXCLUDED(mu_);
+  // Gives it a new place. What was there must have been deleted, moved or forgotten before, or is
+  // found there still. False if the place lies below itself, which a tree that others change too may
+  // look like: then it is only taken out.
+  bool Move(Dentry& dentry, Dentry& new_dir, absl::string_view new_name) ABSL_LOCKS_EXCLUDED(mu_);
   // Both change places.
   void Exchange(Dentry& a, Dentry& b) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Drops every unreferenced Dentry; returns how many.
   size_t Purge() ABSL_LOCKS_EXCLUDED(mu_);
 
+  // What lookups in a directory have found, in no order.
+  std::vector<RefPtr<Dentry>> ChildrenOf(const Dentry& dir);
+  // What is in use, not deleted, and not findable: their names lead elsewhere by now, or another
+  // Dentry has their place.
+  std::vector<RefPtr<Dentry>> Astray() ABSL_LOCKS_EXCLUDED(mu_);
+
   struct Place {
     RefPtr<Dentry> parent;  // null: the root
     std::string name;
+    friend bool operator==(const Place&, const Place&) = default;
   };
   Place PlaceOf(const Dentry& dentry) ABSL_LOCKS_EXCLUDED(mu_);
   // "/a/b/c" below the root; for messages and for saving.
@@ -195,6 +206,8 @@ class DentryCache {
   bool UnhashIfUnreferencedLocked(Dentry& dentry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void UnhashLocked(Dentry& dentry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void HashLocked(Dentry& dentry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Brings astray_ up to date with one Dentry.
+  void NoteLocked(Dentry& dentry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // No recursion: how deep the tree is was the client's choice.
   void Destroy(Victims victims) ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -203,6 +216,8 @@ class DentryCache {
   std::vector<LruSlot> lru_ ABSL_GUARDED_BY(mu_) = {{nullptr, 0, 0}};
   uint32_t lru_free_ ABSL_GUARDED_BY(mu_) = 0;
   size_t lru_size_ ABSL_GUARDED_BY(mu_) = 0;
+  // Few, as a rule none. Each is referenced: one leaves with its last reference.
+  absl::flat_hash_set<Dentry*> astray_ ABSL_GUARDED_BY(mu_);
   std::atomic<size_t> size_{0};
 };
 

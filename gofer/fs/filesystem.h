@@ -312,10 +312,23 @@ class Filesystem {
   ErrnoOr<size_t> ListAnyXattr(Dentry& dentry, std::span<char> names);
   ErrnoOr<void> RemoveAnyXattr(Dentry& dentry, absl::string_view name);
 
-  // ---- saving and restoring
+  // ---- saving and restoring; in filesystem_state.cc
 
   // Every request of a client that works on the tree passes it; a save closes it.
   RequestGate& gate() { return gate_; }
+  // Whether the name of a Dentry leads to its file: ENOENT if to none, ESTALE if to another, or if
+  // its directory cannot be reached.
+  ErrnoOr<void> CheckPlace(const Dentry& dentry);
+  // By which path this process sees the file of a Dentry, see sys::ProcFds::PathOf.
+  ErrnoOr<std::string> HostPathOf(const Dentry& dentry);
+  // Gives the Dentry the place that its file has on the host by now, as a rename by a client would.
+  // ESTALE if that name leads to another file, EEXIST if another Dentry of the same file is in use
+  // there (and `share_place` is false), ELOOP if the place is below the Dentry itself, EAGAIN if a
+  // client has renamed it meanwhile.
+  ErrnoOr<void> Resettle(Dentry& dentry, Dentry& dir, const Name& name, bool share_place);
+  // Marks a Dentry deleted whose file nothing names any more, as an unlink by a client would. EEXIST
+  // if something does.
+  ErrnoOr<void> SettleDeleted(Dentry& dentry);
   // Where ReadDir goes on in a directory: a cookie of the host.
   ErrnoOr<uint64_t> PositionOf(Handle& handle);
   ErrnoOr<void> SetPosition(Handle& handle, uint64_t cookie);
@@ -416,6 +429,8 @@ class Filesystem {
   // it has any.
   ErrnoOr<std::optional<sys::ScopedNoSetId>> GuardSetId(SetIdBits set_id, const Dentry& dentry,
                                                         BorrowedFd fd);
+  // CheckPlace at a place that nobody else can change meanwhile.
+  ErrnoOr<void> CheckPlaceAt(const Dentry& dentry, const DentryCache::Place& place);
   // Keeps the file of a Dentry reachable for its clients when its name goes.
   void KeepReachable(const Dentry& dentry);
 

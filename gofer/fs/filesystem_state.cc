@@ -1,10 +1,77 @@
-// What a checkpoint asks of open files.
+// What a checkpoint asks of names and open files.
+
+#include <functional>
+#include <utility>
 
 #include "gofer/base/status_macros.h"
 #include "gofer/fs/filesystem.h"
 #include "gofer/sys/file_io.h"
 
 namespace gofer::fs {
+
+// ---- names
+
+ErrnoOr<void> Filesystem::CheckPlaceAt(const Dentry& dentry, const DentryCache::Place& place) {
+  ASSIGN_OR_RETURN(const Name name, Name::Parse(place.name));
+  ASSIGN_OR_RETURN(const PathFd dir_fd, Pin(*place.parent));
+  ASSIGN_OR_RETURN(const sys::Attr attr, sys::StatxAt(dir_fd, name));
+  return LeadsTo(dentry.inode(), dir_fd, name, attr) ? ErrnoOr<void>() : Errno(ESTALE);
+}
+
+ErrnoOr<void> Filesystem::CheckPlace(const Dentry& dentry) {
+  for (;;) {
+    const DentryCache::Place place = dentries_.PlaceOf(dentry);
+    if (!place.parent) return {};  // the root has no name
+    // While this is held no rename of ours is half done here.
+    absl::ReaderMutexLock lock(&place.parent->dir().op_mu);
+    if (dentries_.PlaceOf(dentry) == place) return CheckPlaceAt(dentry, place);
+  }
+}
+
+ErrnoOr<std::string> Filesystem::HostPathOf(const Dentry& dentry) {
+  ASSIGN_OR_RETURN(const PathFd fd, Pin(dentry));
+  return proc_fds_.PathOf(fd);
+}
+
+// Locks as Rename does.
+ErrnoOr<void> Filesystem::Resettle(Dentry& dentry, Dentry& dir, const Name& name,
+                                   bool share_place) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  const DentryCache::Place place = dentries_.PlaceOf(dentry);
+  if (!place.parent) return Errno(EINVAL);
+  if (!dir.is_directory()) return Errno(ENOTDIR);
+  absl::Mutex* first = &place.parent->dir().op_mu;
+  absl::Mutex* second = &dir.dir().op_mu;
+  if (std::less<>()(second, first)) std::swap(first, second);
+  absl::MutexLock first_lock(first);
+  absl::MutexLockMaybe second_lock(first == second ? nullptr : second);
+  if (dentry.deleted() || dentries_.PlaceOf(dentry) != place) return Errno(EAGAIN);
+  if (dir.deleted()) return Errno(ENOENT);
+  ASSIGN_OR_RETURN(const PathFd dir_fd, Pin(dir));
+  ASSIGN_OR_RETURN(const sys::Attr attr, sys::StatxAt(dir_fd, name));
+  if (!LeadsTo(dentry.inode(), dir_fd, name, attr)) return Errno(ESTALE);
+  const RefPtr<Dentry> present = dentries_.Find(dir, name.view());
+  if (present.get() == &dentry) return {};
+  const bool is_twin = present && &present->inode() == &dentry.inode() && present->shared();
+  if (is_twin && !share_place) return Errno(EEXIST);
+  if (present && !is_twin) dentries_.Forget(*present);
+  if (!dentries_.Move(dentry, dir, name.view())) return Errno(ELOOP);
+  rename_count_.fetch_add(1, std::memory_order_release);
+  renames_done_.fetch_add(1, std::memory_order_acq_rel);
+  return {};
+}
+
+ErrnoOr<void> Filesystem::SettleDeleted(Dentry& dentry) {
+  const DentryCache::Place place = dentries_.PlaceOf(dentry);
+  if (!place.parent) return Errno(EINVAL);
+  absl::MutexLock lock(&place.parent->dir().op_mu);
+  if (dentries_.PlaceOf(dentry) != place) return Errno(EAGAIN);
+  if (CheckPlaceAt(dentry, place).ok()) return Errno(EEXIST);
+  KeepReachable(dentry);
+  dentries_.Delete(dentry);
+  return {};
+}
+
+// ---- open files
 
 ErrnoOr<uint64_t> Filesystem::PositionOf(Handle& handle) {
   ASSIGN_OR_RETURN(const BorrowedFd fd, FdOf(handle));

@@ -1,6 +1,7 @@
 #include "gofer/sys/host_fs.h"
 
 #include <dirent.h>
+#include <limits.h>
 #include <linux/openat2.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -273,6 +274,18 @@ ErrnoOr<void> ProcFds::ChangeMode(BorrowedFd fd, uint32_t mode) const {
   }
   const FdName name(fd);
   return Done(Call("fchmodat", [&] { return ::fchmodat(dir_.get(), name.c_str(), mode, 0); }));
+}
+
+ErrnoOr<std::string> ProcFds::PathOf(BorrowedFd fd) const {
+  const FdName name(fd);
+  // One byte more than any path that the kernel gives here.
+  std::string path(PATH_MAX + 1, '\0');
+  const ssize_t size = Call("readlinkat", [&] {
+    return ::readlinkat(dir_.get(), name.c_str(), path.data(), path.size());
+  });
+  if (size < 0) return Errno::Last();
+  path.resize(static_cast<size_t>(size));
+  return path;
 }
 
 ErrnoOr<UniqueFd> OpenProcSelfFd() {

@@ -21,6 +21,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 
 #include "absl/strings/string_view.h"
 #include "gofer/base/errno.h"
@@ -111,6 +112,11 @@ class ProcFds {
   ErrnoOr<void> Link(BorrowedFd fd, BorrowedFd dir, const Name& name) const;
   // EOPNOTSUPP for a symlink.
   ErrnoOr<void> ChangeMode(BorrowedFd fd, uint32_t mode) const;
+
+  // The name by which the kernel knows the file: absolute, as this process sees its root, and with
+  // " (deleted)" behind the last one that a removed file had. A hint: it may be another by now, and a
+  // file outside of the root has a path that says nothing. ENAMETOOLONG from 4096 bytes on.
+  ErrnoOr<std::string> PathOf(BorrowedFd fd) const;
 
   // A regular file without a name, in the directory that `dir` (O_PATH too) refers to.
   ErrnoOr<UniqueFd> CreateUnnamed(BorrowedFd dir, int flags, uint32_t mode) const;
