@@ -62,13 +62,19 @@ lisafs::Personality ToLisafs(Version version) {
   return lisafs::Personality::kV26;
 }
 
+bool OpensDevices(const CommandLine& line) {
+  return line.OpensCharacterDevices() || line.dev_io_fd >= 0;
+}
+
 server::Confinement ToConfinement(const CommandLine& line) {
   const lisafs::HostUds uds = ToLisafs(line.config.host_uds);
   // Only V26 has a message that connects with the application's ids.
   const bool switch_ids = line.version == Version::kV26 && lisafs::MayConnect(uds);
-  return {.capabilities = {.switch_ids = switch_ids},
-          .seccomp = {.host_sockets_open = lisafs::MayConnect(uds),
-                      .host_sockets_make = lisafs::MayBind(uds)}};
+  return {
+      .capabilities = {.switch_ids = switch_ids},
+      .seccomp = {.host_sockets_open = lisafs::MayConnect(uds),
+                  .host_sockets_make = lisafs::MayBind(uds)},
+      .landlock = {.make_special_files = lisafs::MayBind(uds), .open_devices = OpensDevices(line)}};
 }
 
 lisafs::ServerOptions ToServerOptions(const CommandLine& line) {
@@ -76,7 +82,7 @@ lisafs::ServerOptions ToServerOptions(const CommandLine& line) {
           .host_uds = ToLisafs(line.config.host_uds),
           .host_fifo_open = line.config.host_fifo,
           // The device connection is there for nothing else.
-          .character_device_open = line.OpensCharacterDevices() || line.dev_io_fd >= 0,
+          .character_device_open = OpensDevices(line),
           .donate_fds = true,
           .donate_mount_fd = line.DonatesMountPoints()};
 }
@@ -166,7 +172,10 @@ absl::Status Run(CommandLine& line, const std::vector<std::string>& arguments) {
     if (!moved.ok())
       return ToStatus(moved.error(), absl::StrCat("--debug-log-fd=", line.debug_log_fd));
   }
-  server::StartLogging({.format = server::LogFormat::kText, .fd = 2, .level = line.config.debug ? server::LogLevel::kDebug : server::LogLevel::kInfo});
+  server::StartLogging(
+      {.format = server::LogFormat::kText,
+       .fd = 2,
+       .level = line.config.debug ? server::LogLevel::kDebug : server::LogLevel::kInfo});
 
   ASSIGN_OR_RETURN(oci::Spec spec, ReadSpec(BorrowedFd(line.spec_fd), line.bundle));
   RETURN_IF_ERROR(ApplyAnnotations(spec, line.config));
@@ -177,7 +186,7 @@ absl::Status Run(CommandLine& line, const std::vector<std::string>& arguments) {
       line.config.fd_limit >= 0 ? std::optional<uint64_t>(line.config.fd_limit) : std::nullopt;
   ASSIGN_OR_RETURN(const uint64_t descriptor_limit, server::RaiseDescriptorLimit(wanted));
   const server::Confinement confinement = ToConfinement(line);
-  RETURN_IF_ERROR(server::PrepareConfinement(confinement));
+  ASSIGN_OR_RETURN(server::Preparation preparation, server::PrepareConfinement(confinement));
   ASSIGN_OR_RETURN(Rootfs rootfs, BuildRootfs(line, spec, plan));
   RETURN_IF_ERROR(EnterRootfs(line, rootfs));
   RETURN_IF_ERROR(ResolveDestinations(line, plan, rootfs.root, spec));
@@ -186,7 +195,7 @@ absl::Status Run(CommandLine& line, const std::vector<std::string>& arguments) {
   UniqueFd(line.rpc_fd).Reset();
   sys::SetUmask(0);
   ASSIGN_OR_RETURN(server::RunLoop loop, server::RunLoop::Create());
-  RETURN_IF_ERROR(server::Confine(confinement));
+  RETURN_IF_ERROR(server::Confine(confinement, std::move(preparation), rootfs.root).status());
 
   ASSIGN_OR_RETURN(
       const std::unique_ptr<fs::Filesystem> filesystem,

@@ -62,9 +62,11 @@ DEFINE_uint64(rlimit_nofile, 0,
               "serve: limit of open descriptors, soft and hard; 0 raises soft to hard");
 DEFINE_string(seccomp, "kill", "serve: for a system call outside the list: kill, trap, log, none");
 DEFINE_string(sandbox, "namespace",
-              "serve: namespace (own mount, ipc, net and uts namespaces, pivot_root into the "
-              "served tree; the pid "
-              "namespace is shared, Landlock is not used), chroot, none");
+              "serve: namespace (own mount, ipc, net and uts namespaces, and a user namespace "
+              "without root; pivot_root into the served tree), chroot, none");
+DEFINE_string(landlock, "auto",
+              "serve: auto (where the kernel has it, files are opened and made in the served tree "
+              "alone), off");
 DEFINE_bool(
     pid_namespace, false,
     "serve: with --sandbox=namespace, serve in a child that is the first of a pid namespace");
@@ -278,6 +280,8 @@ absl::StatusOr<ServeOptions> ServeOptionsFromFlags() {
   options.set_seccomp(seccomp);
   ASSIGN_OR_RETURN(const SandboxName sandbox, ParseSandbox(FLAGS_sandbox));
   options.set_sandbox(sandbox);
+  ASSIGN_OR_RETURN(const LandlockName landlock, ParseLandlock(FLAGS_landlock));
+  options.set_landlock(landlock);
   options.set_pid_namespace(FLAGS_pid_namespace);
   options.set_follow_host_mounts(FLAGS_follow_host_mounts);
   AddRules(FLAGS_uid_map, "uid_map", options.mutable_uid_map());

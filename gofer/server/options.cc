@@ -169,6 +169,12 @@ absl::StatusOr<SandboxName> ParseSandbox(absl::string_view text) {
   return Choose("sandbox", text, kChoices);
 }
 
+absl::StatusOr<LandlockName> ParseLandlock(absl::string_view text) {
+  static constexpr Choice<LandlockName> kChoices[] = {{"auto", LANDLOCK_AUTO},
+                                                      {"off", LANDLOCK_OFF}};
+  return Choose("landlock", text, kChoices);
+}
+
 absl::StatusOr<LogLevelName> ParseLogLevel(absl::string_view text) {
   static constexpr Choice<LogLevelName> kChoices[] = {
       {"error", LOG_LEVEL_ERROR}, {"warn", LOG_LEVEL_WARN},   {"info", LOG_LEVEL_INFO},

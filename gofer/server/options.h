@@ -34,6 +34,7 @@ absl::StatusOr<DonateFds> ParseDonateFds(absl::string_view text);
 absl::StatusOr<LogFormatName> ParseLogFormat(absl::string_view text);
 absl::StatusOr<SeccompName> ParseSeccomp(absl::string_view text);
 absl::StatusOr<SandboxName> ParseSandbox(absl::string_view text);
+absl::StatusOr<LandlockName> ParseLandlock(absl::string_view text);
 absl::StatusOr<LogLevelName> ParseLogLevel(absl::string_view text);
 absl::StatusOr<CacheName> ParseCache(absl::string_view text);
 absl::StatusOr<InodeFileHandlesName> ParseInodeFileHandles(absl::string_view text);

@@ -13,7 +13,13 @@
 #include <utility>
 
 #include "absl/base/internal/sysinfo.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "glog/logging.h"
 #include "gofer/base/errno.h"
 #include "gofer/base/status_macros.h"
@@ -38,7 +44,13 @@ absl::StatusOr<T> Or(ErrnoOr<T> result, absl::string_view what) {
   return *std::move(result);
 }
 
-absl::StatusOr<UniqueFd> OpenRoot(const std::string& path) {
+// The served directory, and which one that is.
+struct Root {
+  UniqueFd fd;
+  sys::Attr attr;
+};
+
+absl::StatusOr<Root> OpenRoot(const std::string& path) {
   const std::string what = absl::StrCat("--root=", path);
   ASSIGN_OR_RETURN(UniqueFd root, Or(sys::OpenRootPath(path.c_str()), what));
   ASSIGN_OR_RETURN(const sys::Attr attr, Or(sys::Statx(root), what));
@@ -48,7 +60,21 @@ absl::StatusOr<UniqueFd> OpenRoot(const std::string& path) {
   }
   if (!S_ISDIR(attr.stx_mode))
     return absl::InvalidArgumentError(absl::StrCat(what, ": is not a directory"));
-  return root;
+  return Root{.fd = std::move(root), .attr = attr};
+}
+
+bool IsSameFile(const sys::Attr& a, const sys::Attr& b) {
+  return a.stx_ino == b.stx_ino && a.stx_dev_major == b.stx_dev_major &&
+         a.stx_dev_minor == b.stx_dev_minor;
+}
+
+// A mount namespace of our own has mounts of its own, so that a descriptor from before does not do
+// there: the path is looked up once more. It has to lead to what it led to.
+absl::StatusOr<UniqueFd> OpenRootAgain(const SandboxOptions& options, const Root& chosen) {
+  ASSIGN_OR_RETURN(Root again, OpenRoot(options.root));
+  if (IsSameFile(again.attr, chosen.attr)) return std::move(again.fd);
+  return absl::AbortedError(
+      absl::StrCat("--root=", options.root, ": became another directory during the start"));
 }
 
 absl::Status EnterNamespaces() {
@@ -64,10 +90,10 @@ absl::Status EnterNamespaces() {
 
 // A copy of the tree as it is now. Of private mounts it stays that; a copy of slaves is one of the
 // same masters.
-absl::StatusOr<UniqueFd> CloneAsRoot(const SandboxOptions& options) {
+absl::StatusOr<UniqueFd> CloneAsRoot(const SandboxOptions& options, const Root& chosen) {
   RETURN_IF_ERROR(Or(sys::SetPropagationOfAll(options.follows_host_mounts ? MS_SLAVE : MS_PRIVATE),
                      "cut mounts off from the host's"));
-  ASSIGN_OR_RETURN(const UniqueFd directory, OpenRoot(options.root));
+  ASSIGN_OR_RETURN(const UniqueFd directory, OpenRootAgain(options, chosen));
   ASSIGN_OR_RETURN(UniqueFd tree, Or(sys::CloneTree(directory, sys::Recursive::kYes),
                                      absl::StrCat("clone the mounts of ", options.root)));
   RETURN_IF_ERROR(
@@ -91,6 +117,60 @@ void AskEarly() {
   (void)absl::base_internal::NumCPUs();  // absl::Mutex, when it first has to wait
 }
 
+absl::Status LimitIdentity(const CapabilityOptions& capabilities) {
+  ASSIGN_OR_RETURN(const sys::CapabilitySets held, Or(sys::GetCapabilities(), "capget"));
+  const auto holds = [&](int capability) { return (held.effective >> capability & 1) != 0; };
+  if (holds(CAP_SETGID)) {
+    // A user namespace may forbid it; then the groups are ones that its parent had as well.
+    const ErrnoOr<void> dropped = sys::DropSupplementaryGroups();
+    if (!dropped.ok() && !(dropped.error() == EPERM)) return ToStatus(dropped.error(), "setgroups");
+  }
+  if (holds(CAP_SETPCAP)) RETURN_IF_ERROR(Or(sys::LockNoRoot(), "securebits"));
+  return LimitCapabilities(capabilities);
+}
+
+// The value of one line of /proc/PID/status.
+absl::string_view FieldOf(absl::string_view status, absl::string_view name) {
+  for (absl::string_view line : absl::StrSplit(status, '\n')) {
+    if (absl::ConsumePrefix(&line, name) && absl::ConsumePrefix(&line, ":")) {
+      return absl::StripAsciiWhitespace(line);
+    }
+  }
+  return "(none)";
+}
+
+// The kernel's own account, so that a step that did nothing cannot pass for one that did.
+absl::Status CheckInForce(absl::string_view status, const Confinement& confinement) {
+  const auto expect = [&](absl::string_view name, absl::string_view wanted) {
+    const absl::string_view found = FieldOf(status, name);
+    if (found == wanted) return absl::OkStatus();
+    return absl::InternalError(
+        absl::StrCat("/proc/self/status after the start: ", name, " is ", found, ", not ", wanted));
+  };
+#ifndef GOFER_SANITIZER  // which may have threads of their own
+  RETURN_IF_ERROR(expect("Threads", "1"));
+#endif
+  RETURN_IF_ERROR(expect("NoNewPrivs", "1"));
+  RETURN_IF_ERROR(expect("Seccomp", confinement.seccomp.mode == SeccompMode::kNone ? "0" : "2"));
+  const std::string none = absl::StrFormat("%016x", 0);
+  RETURN_IF_ERROR(expect("CapInh", none));
+  RETURN_IF_ERROR(expect("CapAmb", none));
+  uint64_t needed = 0;
+  for (const int capability : NeededCapabilities(confinement.capabilities)) {
+    needed |= uint64_t{1} << capability;
+  }
+  for (const absl::string_view set : {"CapEff", "CapPrm"}) {
+    uint64_t held = 0;
+    const absl::string_view text = FieldOf(status, set);
+    if (!absl::SimpleHexAtoi(text, &held) || (held & ~needed) != 0) {
+      return absl::InternalError(absl::StrCat("/proc/self/status after the start: ", set, " is ",
+                                              text, ", more than ",
+                                              absl::StrFormat("%016x", needed)));
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status ResetInheritedWorld(std::span<const int> keep) {
@@ -107,55 +187,56 @@ absl::Status ResetInheritedWorld(std::span<const int> keep) {
   return Or(sys::CloseAllExcept(keep), "close inherited descriptors");
 }
 
-absl::Status PrepareConfinement(const Confinement& confinement) {
+absl::StatusOr<Preparation> PrepareConfinement(const Confinement& confinement) {
   AskEarly();
-  return DropBoundingSet(confinement.capabilities);
+  RETURN_IF_ERROR(DropBoundingSet(confinement.capabilities));
+  ASSIGN_OR_RETURN(UniqueFd proc_self, Or(sys::OpenProcSelf(), "open /proc/self"));
+  return Preparation{.proc_self = std::move(proc_self)};
 }
 
 absl::StatusOr<ServedTree> EnterSandbox(const SandboxOptions& options) {
   ServedTree tree;
+  ASSIGN_OR_RETURN(Root chosen, OpenRoot(options.root));
   switch (options.mode) {
     case SandboxMode::kNamespace: {
-      RETURN_IF_ERROR(
-          OpenRoot(options.root).status());  // before anything is changed: a clear error
       RETURN_IF_ERROR(EnterNamespaces());
       ASSIGN_OR_RETURN(tree.descriptors, Or(sys::OpenProcSelfFdAlone(), "clone /proc/self/fd"));
-      ASSIGN_OR_RETURN(tree.root, CloneAsRoot(options));
+      ASSIGN_OR_RETURN(tree.root, CloneAsRoot(options, chosen));
       break;
     }
     case SandboxMode::kChroot: {
       ASSIGN_OR_RETURN(tree.descriptors, Or(sys::OpenProcSelfFd(), "open /proc/self/fd"));
-      ASSIGN_OR_RETURN(tree.root, OpenRoot(options.root));
+      tree.root = std::move(chosen.fd);
       RETURN_IF_ERROR(Or(sys::ChrootInto(tree.root), "--sandbox=chroot: chroot"));
       break;
     }
     case SandboxMode::kNone: {
       ASSIGN_OR_RETURN(tree.descriptors, Or(sys::OpenProcSelfFd(), "open /proc/self/fd"));
-      ASSIGN_OR_RETURN(tree.root, OpenRoot(options.root));
+      tree.root = std::move(chosen.fd);
       break;
     }
   }
   return tree;
 }
 
-absl::Status Confine(const Confinement& confinement) {
+absl::StatusOr<Confined> Confine(const Confinement& confinement, Preparation preparation,
+                                 BorrowedFd root) {
   RETURN_IF_ERROR(Or(sys::ChangeToRootDirectory(), "chdir(/)"));
   RETURN_IF_ERROR(Or(sys::SetLimit(RLIMIT_CORE, {.soft = 0, .hard = 0}), "RLIMIT_CORE"));
   RETURN_IF_ERROR(Or(sys::SetLimit(RLIMIT_MEMLOCK, {.soft = 0, .hard = 0}), "RLIMIT_MEMLOCK"));
-  ASSIGN_OR_RETURN(const sys::CapabilitySets held, Or(sys::GetCapabilities(), "capget"));
-  const auto holds = [&](int capability) { return (held.effective >> capability & 1) != 0; };
-  if (holds(CAP_SETGID)) {
-    // A user namespace may forbid it; then the groups are ones that its parent had as well.
-    const ErrnoOr<void> dropped = sys::DropSupplementaryGroups();
-    if (!dropped.ok() && !(dropped.error() == EPERM)) return ToStatus(dropped.error(), "setgroups");
-  }
-  if (holds(CAP_SETPCAP)) RETURN_IF_ERROR(Or(sys::LockNoRoot(), "securebits"));
-  RETURN_IF_ERROR(LimitCapabilities(confinement.capabilities));
+  ASSIGN_OR_RETURN(sys::OwnRecords records,
+                   Or(sys::OwnRecords::Open(preparation.proc_self), "open /proc/self/status"));
+  preparation.proc_self.Reset();
+  RETURN_IF_ERROR(LimitIdentity(confinement.capabilities));
   RETURN_IF_ERROR(Or(sys::SetNoNewPrivileges(), "no_new_privs"));
 #ifndef GOFER_SANITIZER  // which look into their own process
   RETURN_IF_ERROR(Or(sys::SetNotDumpable(), "dumpable"));
 #endif
-  return InstallSeccompFilter(confinement.seccomp);
+  ASSIGN_OR_RETURN(LandlockState landlock, LimitFilesTo(root, confinement.landlock));
+  RETURN_IF_ERROR(InstallSeccompFilter(confinement.seccomp));
+  ASSIGN_OR_RETURN(const std::string status, Or(records.Status(), "read /proc/self/status"));
+  RETURN_IF_ERROR(CheckInForce(status, confinement));
+  return Confined{.records = std::move(records), .landlock = std::move(landlock)};
 }
 
 absl::StatusOr<uint64_t> RaiseDescriptorLimit(std::optional<uint64_t> wanted) {

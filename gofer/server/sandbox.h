@@ -6,12 +6,13 @@
 //   UserNamespace, ContinueAsService   user and pid namespaces, where they are asked for
 //   PrepareConfinement    what needs the real /proc and would fail or mislead later
 //   EnterSandbox          `serve`: the served tree becomes all that there is (a container's root
-//   has its own way)
-//   Confine               limits, ids, capabilities, no_new_privs, seccomp: for good
+//                         has its own way, gofer/runsc/rootfs.h)
+//   Confine               limits, ids, capabilities, no_new_privs, not dumpable, Landlock, seccomp,
+//                         for good; and a look whether all that is in force
 //
 // In force with --sandbox=namespace: own mount, ipc, net and uts namespaces, and a user namespace for
 // whoever is not root; the served tree, cloned when it starts, is the root, nosuid and nodev, and
-// read-only for a read-only export. With --pid_namespace a pid namespace too. Not in force: Landlock.
+// read-only for a read-only export. With --pid_namespace a pid namespace too.
 //
 // Threads: the process is single-threaded until Confine has returned.
 // Errors:  absl::Status with the step; the caller ends the process.
@@ -29,20 +30,35 @@
 #include "absl/status/statusor.h"
 #include "gofer/base/unique_fd.h"
 #include "gofer/server/capabilities.h"
+#include "gofer/server/landlock_policy.h"
 #include "gofer/server/seccomp_filter.h"
+#include "gofer/sys/own_records.h"
 
 namespace gofer::server {
 
 struct Confinement {
   CapabilityOptions capabilities;
   SeccompOptions seccomp;
+  LandlockOptions landlock = {};
+};
+
+// What PrepareConfinement keeps for Confine: /proc/self.
+struct Preparation {
+  UniqueFd proc_self;
+};
+
+// What Confine has put in force, and the kernel's word about it from then on.
+struct Confined {
+  sys::OwnRecords records;
+  LandlockState landlock;
 };
 
 // `keep` are the descriptors that the command line names; all others but the standard streams are
 // closed. None survives an exec. Fails if one of them is not open.
 absl::Status ResetInheritedWorld(std::span<const int> keep);
 
-absl::Status PrepareConfinement(const Confinement& confinement);
+// In the process that will serve.
+absl::StatusOr<Preparation> PrepareConfinement(const Confinement& confinement);
 
 enum class SandboxMode { kNamespace, kChroot, kNone };
 
@@ -62,9 +78,14 @@ struct ServedTree {
   UniqueFd descriptors;  // of /proc/self/fd
 };
 
+// Fails if somebody exchanges the served directory meanwhile.
 absl::StatusOr<ServedTree> EnterSandbox(const SandboxOptions& options);
 
-absl::Status Confine(const Confinement& confinement);
+// `root` is the served directory, and the process's namespaces and root are what they will be. Limits
+// and the working directory are changed here and not at the beginning because a container's hooks,
+// which run in between, get those of the launcher.
+absl::StatusOr<Confined> Confine(const Confinement& confinement, Preparation preparation,
+                                 BorrowedFd root);
 
 // Raises RLIMIT_NOFILE: to `wanted`, soft and hard, or without it the soft limit to the hard one.
 // The soft limit in force afterwards. That a wanted one is more than allowed is only logged.

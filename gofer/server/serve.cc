@@ -121,7 +121,12 @@ absl::StatusOr<Confinement> ToConfinement(const ServeOptions& options) {
                   .fuse_identity = switch_ids,
                   .fuse_devices = devices,
                   .vhost_user = HasVhostUser(options),
-                  .file_handles = handles}};
+                  .file_handles = handles},
+      .landlock = {.wanted = options.landlock() == LANDLOCK_AUTO,
+                   .read_only = options.readonly(),
+                   .make_special_files = fuse || lisafs::MayBind(uds),
+                   .make_devices = devices,
+                   .file_handles = handles}};
   if (!options.modcaps().empty()) {
     RETURN_IF_ERROR(ModifyCapabilities(options.modcaps(), confinement.capabilities));
   }
@@ -308,7 +313,7 @@ absl::StatusOr<ServiceEnd> Serve(const ServeOptions& given) {
   if (options.pid_namespace() && options.sandbox() == SANDBOX_NAMESPACE) {
     RETURN_IF_ERROR(ContinueAsService());
   }
-  RETURN_IF_ERROR(PrepareConfinement(confinement));
+  ASSIGN_OR_RETURN(Preparation preparation, PrepareConfinement(confinement));
   ASSIGN_OR_RETURN(ServedTree tree,
                    EnterSandbox({.mode = ToMode(options.sandbox()),
                                  .root = options.root(),
@@ -317,11 +322,15 @@ absl::StatusOr<ServiceEnd> Serve(const ServeOptions& given) {
                                  .follows_host_mounts = options.follow_host_mounts()}));
   sys::SetUmask(0);  // modes are the client's, which has applied its own
   ASSIGN_OR_RETURN(RunLoop loop, RunLoop::Create());
-  RETURN_IF_ERROR(Confine(confinement));
+  ASSIGN_OR_RETURN(const Confined confined,
+                   Confine(confinement, std::move(preparation), tree.root));
   if (options.sandbox() == SANDBOX_NONE)
     LOG(WARNING) << "--sandbox=none: the process sees all of the host's files";
   if (options.seccomp() == SECCOMP_NONE)
     LOG(WARNING) << "--seccomp=none: system calls are not limited";
+  if (!confined.landlock.in_force) {
+    LOG(INFO) << "Landlock is not in force: " << confined.landlock.why_not;
+  }
 
   ASSIGN_OR_RETURN(const std::unique_ptr<fs::Filesystem> filesystem,
                    fs::Filesystem::Create(std::move(tree.root), std::move(tree.descriptors),
