@@ -42,6 +42,7 @@ absl::StatusOr<FuseDevice> FuseWay::Prepare(const std::string& mountpoint,
     return ToStatus(opened.error(), absl::StrCat("--fuse_mountpoint=", mountpoint, ": /dev/fuse"));
   }
   FuseDevice device;
+  device.where = absl::StrCat("mounted at ", mountpoint);
   ASSIGN_OR_RETURN(device.keeper, fuse::MountKeeper::Create(*opened, mountpoint, options));
   device.descriptors.push_back(*std::move(opened));
   AddClones(device.descriptors);
@@ -60,6 +61,7 @@ absl::Status FuseWay::Check(int fd) {
 absl::StatusOr<FuseDevice> FuseWay::Adopt(UniqueFd fd) {
   RETURN_IF_ERROR(EnableInterrupts());
   FuseDevice device;
+  device.where = absl::StrCat("mounted by the caller with descriptor ", fd.get());
   device.descriptors.push_back(std::move(fd));
   AddClones(device.descriptors);
   return device;

@@ -19,6 +19,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "fuse/dev/dev_fuse.h"
 #include "fuse/dev/mount_keeper.h"
@@ -32,6 +33,8 @@ namespace gofer::server {
 
 // A connection with the kernel, made while the host's tree and its devices are within reach.
 struct FuseDevice {
+  // For a person.
+  std::string where;
   // One, and clones of it.
   std::vector<UniqueFd> descriptors;
   // Nothing: the caller has mounted it.
@@ -49,7 +52,8 @@ class FuseWay final : public WayIn {
   static absl::Status Check(int fd);
 
   FuseWay(fs::Filesystem* filesystem, const fuse::SessionOptions& options, FuseDevice device)
-      : session_(filesystem, options),
+      : where_(std::move(device.where)),
+        session_(filesystem, options),
         device_(session_, std::move(device.descriptors)),
         keeper_(std::move(device.keeper)) {}
 
@@ -59,8 +63,11 @@ class FuseWay final : public WayIn {
   bool EndsByItself() const override { return true; }
   absl::Status Wait() override { return device_.WaitForEnd(); }
   void Stop() override ABSL_LOCKS_EXCLUDED(mu_);
+  absl::string_view name() const override { return "fuse"; }
+  std::string state() const override { return where_; }
 
  private:
+  const std::string where_;
   fuse::Session session_;
   fuse::DevFuse device_;
   absl::Mutex mu_;

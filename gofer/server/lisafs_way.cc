@@ -1,5 +1,6 @@
 #include "gofer/server/lisafs_way.h"
 
+#include "absl/strings/str_cat.h"
 #include "glog/logging.h"
 #include "gofer/base/errno.h"
 
@@ -28,6 +29,10 @@ void LisafsWay::OnReadable(size_t index) {
 absl::Status LisafsWay::Wait() {
   server_.Wait();
   return absl::OkStatus();
+}
+
+std::string LisafsWay::state() const {
+  return absl::StrCat(server_.num_connections(), " clients, ", mounts_.size(), " sockets");
 }
 
 }  // namespace gofer::server

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "gofer/server/listener.h"
 #include "gofer/server/way_in.h"
 #include "lisafs/server/server.h"
@@ -32,6 +33,8 @@ class LisafsWay : public WayIn {
   bool EndsByItself() const override { return mounts_.empty(); }
   absl::Status Wait() override;
   void Stop() override { server_.Stop(); }
+  absl::string_view name() const override { return "lisafs"; }
+  std::string state() const override;
 
  private:
   lisafs::Server& server_;

@@ -1,118 +1,30 @@
 // The gofer's command line. The first word is the command; the program's name may choose a
 // personality instead.
 //
-// Exit status: 0 served and ended as asked, 1 failure at run time, 2 wrong use. Each failure is one
-// line on stderr.
+// Exit status: 0 served and ended as asked, 1 failure at run time, 2 wrong use, 3 a checkpoint or
+// restore refused because the state does not match. Each failure is one line on stderr.
 
 #include <algorithm>
 #include <iostream>
+#include <iterator>
 #include <string>
-#include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
-#include "absl/strings/match.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
-#include "absl/strings/str_split.h"
-#include "absl/strings/strip.h"
-#include "gflags/gflags.h"
-#include "gofer/base/status_macros.h"
+#include "absl/strings/string_view.h"
+#include "gofer/base/exit_status.h"
 #include "gofer/runsc/personality.h"
 #include "gofer/server/about.h"
-#include "gofer/server/fuse_options.h"
+#include "gofer/server/commands.h"
+#include "gofer/server/flags.h"
+#include "gofer/server/inspect.h"
 #include "gofer/server/log_output.h"
 #include "gofer/server/options.h"
 #include "gofer/server/options.pb.h"
 #include "gofer/server/serve.h"
 #include "gofer/virtiofsd/personality.h"
-
-DEFINE_string(root, "", "serve: the directory to serve");
-DEFINE_bool(readonly, false, "serve: refuse every change");
-DEFINE_string(lisafs_fd, "",
-              "serve: connected unix stream sockets by number, N[:PATH[:ro]],...; exits 0 when all "
-              "have ended");
-DEFINE_string(lisafs_socket, "",
-              "serve: sockets to listen on, FILE[:PATH[:ro]],...; one mount per connection");
-DEFINE_string(vhost_user_socket, "",
-              "serve: sockets to listen on for virtual machine monitors, FILE,...; one connection "
-              "each, exits 0 when all have ended");
-DEFINE_string(
-    vhost_user_fd, "",
-    "serve: sockets for virtual machine monitors by number, N,...; listening or connected");
-DEFINE_string(fuse_mountpoint, "",
-              "serve: directories of this machine to mount the tree at, DIR,...; exits 0 when all "
-              "have been unmounted");
-DEFINE_string(fuse_fd, "",
-              "serve: descriptors of /dev/fuse that the caller has made mounts with, N,...");
-DEFINE_bool(allow_other, false, "serve: all users may use what --fuse_mountpoint mounts");
-DEFINE_string(tag, "",
-              "vhost-user: the tag that the guest mounts by, for monitors that ask the device");
-DEFINE_int32(thread_pool_size, -1,
-             "vhost-user: threads for requests that wait for a disk; 0: none, -1: up to 16");
-DEFINE_string(host_uds, "none",
-              "serve: unix sockets of the host for clients: none, open, create, all");
-DEFINE_string(host_fifo, "none", "serve: FIFOs of the host for clients: none, open");
-DEFINE_string(donate_fds, "auto",
-              "serve: whether clients get descriptors of open files: auto, never");
-DEFINE_int32(ready_fd, -1, "serve: gets one newline when clients are served, and is closed");
-DEFINE_string(log_format, "text", "serve: the log on stderr: text, json");
-DEFINE_string(pid_file, "", "serve: gets the process id");
-DEFINE_uint64(rlimit_nofile, 0,
-              "serve: limit of open descriptors, soft and hard; 0 raises soft to hard");
-DEFINE_string(seccomp, "kill", "serve: for a system call outside the list: kill, trap, log, none");
-DEFINE_string(sandbox, "namespace",
-              "serve: namespace (own mount, ipc, net and uts namespaces, and a user namespace "
-              "without root; pivot_root into the served tree), chroot, none");
-DEFINE_string(landlock, "auto",
-              "serve: auto (where the kernel has it, files are opened and made in the served tree "
-              "alone), off");
-DEFINE_bool(
-    pid_namespace, false,
-    "serve: with --sandbox=namespace, serve in a child that is the first of a pid namespace");
-DEFINE_bool(follow_host_mounts, false,
-            "serve: with --sandbox=namespace, show what the host mounts below the root later");
-DEFINE_string(uid_map, "",
-              "serve: without root, ranges of users in the user namespace, "
-              ":INSIDE:OUTSIDE:COUNT:; repeatable");
-DEFINE_string(gid_map, "", "serve: the same for groups");
-DEFINE_string(modcaps, "", "serve: change the capabilities kept, +NAME:-NAME:...");
-DEFINE_bool(keep_rlimit_nofile, false, "serve: leave the limit of open descriptors alone");
-DEFINE_string(log_level, "info",
-              "serve: least severe records: error, warn, info, debug, trace, off");
-DEFINE_bool(syslog, false, "serve: log to syslog");
-DEFINE_string(cache, "auto",
-              "FUSE: how long clients may believe us: never, auto, metadata, always");
-DEFINE_bool(allow_mmap, false, "FUSE: shared mappings with --cache=never or metadata");
-DEFINE_bool(no_readdirplus, false, "FUSE: list directories without attributes");
-DEFINE_bool(writeback, false, "FUSE: clients may keep back what they write");
-DEFINE_bool(allow_direct_io, false, "FUSE: pass O_DIRECT on");
-DEFINE_bool(preserve_noatime, false, "FUSE: pass O_NOATIME on");
-DEFINE_bool(xattr, false, "FUSE: extended attributes");
-DEFINE_string(xattrmap, "", "FUSE: rules that rename extended attributes, such as :map::user.vm.:");
-DEFINE_bool(posix_acl, false, "FUSE: POSIX ACLs; implies --xattr");
-DEFINE_bool(security_label, false, "FUSE: label new files as the client says; implies --xattr");
-DEFINE_bool(killpriv_v2, false, "FUSE: setuid and setgid bits are dropped here when files change");
-DEFINE_bool(no_announce_submounts, false, "FUSE: do not tell which directories are mount points");
-DEFINE_string(inode_file_handles, "never",
-              "FUSE: hold known files by file handle: never, prefer, mandatory");
-DEFINE_bool(posix_locks, false, "FUSE: fcntl locks are the host's");
-DEFINE_bool(flock_locks, false, "FUSE: flock locks are the host's");
-DEFINE_bool(make_devices, false, "FUSE: device nodes may be made");
-DEFINE_bool(file_capabilities, false, "FUSE: file capabilities may be set");
-DEFINE_string(creds, "give",
-              "FUSE: new files are made as root and given away (give), or made as the client's "
-              "user (switch)");
-DEFINE_string(translate_uid, "",
-              "FUSE: rules that translate users, such as map:0:100000:65536; repeatable");
-DEFINE_string(translate_gid, "", "FUSE: the same for groups");
-DEFINE_string(migration_mode, "find-paths",
-              "FUSE: state goes to the destination by find-paths, file-handles");
-DEFINE_string(migration_on_error, "abort",
-              "FUSE: what a file that the destination does not find does: abort, guest-error");
-DEFINE_bool(migration_verify_handles, false, "FUSE: the destination compares file handles");
-DEFINE_bool(migration_confirm_paths, false, "FUSE: look at all paths once more at the end");
-DEFINE_bool(json, false, "capabilities: as a JSON object");
 
 #ifdef GOFER_SANITIZER
 // A confined process has no /proc, without which the leak check at its end fails. What the
@@ -128,6 +40,10 @@ constexpr char kUsage[] =
     "[--lisafs_socket=FILE[:PATH[:ro]],...]\n"
     "                   [--vhost_user_socket=FILE,...] [--vhost_user_fd=N,...]\n"
     "                   [--fuse_mountpoint=DIR,...] [--fuse_fd=N,...] [flags]\n"
+    "       gofer restore --image_path=DIR [--on_mismatch=abort|mark] [flags of serve]\n"
+    "       gofer checkpoint --control_socket=FILE --image_path=DIR [--leave_running] [--json]\n"
+    "       gofer status|purge|stop --control_socket=FILE [--json]\n"
+    "       gofer inspect IMAGE [--tree] [--verify --root=DIR] [--json]\n"
     "       gofer capabilities [--json]\n"
     "       gofer runsc-gofer ARGUMENTS...   stands in for `runsc ... gofer ...`, also when "
     "started by that name\n"
@@ -135,182 +51,30 @@ constexpr char kUsage[] =
     "name\n"
     "       gofer --version | --help | --print-capabilities\n";
 
-// Status 2: the command line has to change; 1: something else has.
-int ExitStatus(const absl::Status& status) {
-  if (status.ok()) return 0;
-  return absl::IsInvalidArgument(status) ? 2 : 1;
-}
-
-// Ours only: the libraries' flags are not part of the interface.
-bool FindFlag(const std::string& name, google::CommandLineFlagInfo& info) {
-  return google::GetCommandLineFlagInfo(name.c_str(), &info) &&
-         absl::EndsWith(info.filename, "server/main.cc");
-}
-
-std::string Help() {
-  std::string text = absl::StrCat(kUsage, "\nflags ('-' and '_' are the same in their names):\n");
-  std::vector<google::CommandLineFlagInfo> flags;
-  google::GetAllFlags(&flags);
-  for (const google::CommandLineFlagInfo& flag : flags) {
-    if (!absl::EndsWith(flag.filename, "server/main.cc")) continue;
-    absl::StrAppend(&text, "  --", flag.name, "=", flag.default_value, "\n      ", flag.description,
-                    "\n");
-  }
-  return text;
-}
-
-// Between the elements of a list that is given by several flags. Rules that translate ids may have
-// commas of their own.
-char Separator(absl::string_view list) {
-  return absl::StartsWith(list, "translate_") || absl::EndsWith(list, "id_map") ? '\n' : ',';
-}
-
-// Sets the flags of a command. Lists that are given several times add up.
-absl::Status ParseFlags(const std::vector<std::string>& arguments) {
-  absl::flat_hash_map<std::string, std::string> lists = {
-      {"lisafs_fd", ""},     {"lisafs_socket", ""},   {"vhost_user_socket", ""},
-      {"vhost_user_fd", ""}, {"fuse_mountpoint", ""}, {"fuse_fd", ""},
-      {"uid_map", ""},       {"gid_map", ""},         {"translate_uid", ""},
-      {"translate_gid", ""}};
-  for (size_t i = 0; i < arguments.size(); ++i) {
-    absl::string_view text = arguments[i];
-    if (!absl::ConsumePrefix(&text, "--") && !absl::ConsumePrefix(&text, "-")) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("argument \"", text, "\" is no flag; see gofer --help"));
-    }
-    const size_t equals = text.find('=');
-    const std::string name = absl::StrReplaceAll(text.substr(0, equals), {{"-", "_"}});
-    google::CommandLineFlagInfo info;
-    if (!FindFlag(name, info)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("unknown flag --", name, "; see gofer --help"));
-    }
-    std::string value;
-    if (equals != absl::string_view::npos) {
-      value = std::string(text.substr(equals + 1));
-    } else if (info.type == "bool") {
-      value = "true";
-    } else if (i + 1 < arguments.size()) {
-      value = arguments[++i];
-    } else {
-      return absl::InvalidArgumentError(absl::StrCat("--", name, " needs a value"));
-    }
-    if (const auto list = lists.find(name); list != lists.end() && !value.empty()) {
-      if (!list->second.empty()) list->second.push_back(Separator(name));
-      list->second += value;
-      value = list->second;
-    }
-    if (google::SetCommandLineOption(name.c_str(), value.c_str()).empty()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("--", name, "=", value, ": is not a ", info.type));
-    }
-  }
-  return absl::OkStatus();
-}
-
-template <typename Strings>
-void AddRules(const std::string& text, absl::string_view flag, Strings* rules) {
-  for (const absl::string_view rule : absl::StrSplit(text, Separator(flag), absl::SkipEmpty())) {
-    rules->Add(std::string(rule));
-  }
-}
-
-absl::StatusOr<FusePolicy> FusePolicyFromFlags() {
-  FusePolicy policy;
-  ASSIGN_OR_RETURN(const CacheName cache, ParseCache(FLAGS_cache));
-  policy.set_cache(cache);
-  policy.set_allow_mmap(FLAGS_allow_mmap);
-  policy.set_no_readdirplus(FLAGS_no_readdirplus);
-  policy.set_writeback(FLAGS_writeback);
-  policy.set_allow_direct_io(FLAGS_allow_direct_io);
-  policy.set_preserve_noatime(FLAGS_preserve_noatime);
-  policy.set_xattr(FLAGS_xattr);
-  policy.set_xattrmap(FLAGS_xattrmap);
-  policy.set_posix_acl(FLAGS_posix_acl);
-  policy.set_security_label(FLAGS_security_label);
-  policy.set_killpriv_v2(FLAGS_killpriv_v2);
-  policy.set_no_announce_submounts(FLAGS_no_announce_submounts);
-  ASSIGN_OR_RETURN(const InodeFileHandlesName handles,
-                   ParseInodeFileHandles(FLAGS_inode_file_handles));
-  policy.set_inode_file_handles(handles);
-  policy.set_posix_locks(FLAGS_posix_locks);
-  policy.set_flock_locks(FLAGS_flock_locks);
-  policy.set_make_devices(FLAGS_make_devices);
-  policy.set_file_capabilities(FLAGS_file_capabilities);
-  ASSIGN_OR_RETURN(const CredsName creds, ParseCreds(FLAGS_creds));
-  policy.set_creds(creds);
-  AddRules(FLAGS_translate_uid, "translate_uid", policy.mutable_translate_uid());
-  AddRules(FLAGS_translate_gid, "translate_gid", policy.mutable_translate_gid());
-  ASSIGN_OR_RETURN(const MigrationModeName mode, ParseMigrationMode(FLAGS_migration_mode));
-  policy.set_migration_mode(mode);
-  ASSIGN_OR_RETURN(const MigrationOnErrorName on_error,
-                   ParseMigrationOnError(FLAGS_migration_on_error));
-  policy.set_migration_on_error(on_error);
-  policy.set_migration_verify_handles(FLAGS_migration_verify_handles);
-  policy.set_migration_confirm_paths(FLAGS_migration_confirm_paths);
-  return policy;
-}
-
-absl::StatusOr<ServeOptions> ServeOptionsFromFlags() {
-  ServeOptions options;
-  options.set_root(FLAGS_root);
-  options.set_readonly(FLAGS_readonly);
-  RETURN_IF_ERROR(ParseLisafsFds(FLAGS_lisafs_fd, options));
-  RETURN_IF_ERROR(ParseLisafsSockets(FLAGS_lisafs_socket, options));
-  RETURN_IF_ERROR(ParseVhostUserSockets(FLAGS_vhost_user_socket, options));
-  RETURN_IF_ERROR(ParseVhostUserFds(FLAGS_vhost_user_fd, options));
-  RETURN_IF_ERROR(ParseFuseMountpoints(FLAGS_fuse_mountpoint, options));
-  RETURN_IF_ERROR(ParseFuseFds(FLAGS_fuse_fd, options));
-  options.set_allow_other(FLAGS_allow_other);
-  options.set_tag(FLAGS_tag);
-  if (FLAGS_thread_pool_size >= 0)
-    options.set_thread_pool_size(static_cast<uint32_t>(FLAGS_thread_pool_size));
-  ASSIGN_OR_RETURN(const HostUds host_uds, ParseHostUds(FLAGS_host_uds));
-  options.set_host_uds(host_uds);
-  ASSIGN_OR_RETURN(const HostFifo host_fifo, ParseHostFifo(FLAGS_host_fifo));
-  options.set_host_fifo(host_fifo);
-  ASSIGN_OR_RETURN(const DonateFds donate_fds, ParseDonateFds(FLAGS_donate_fds));
-  options.set_donate_fds(donate_fds);
-  options.set_ready_fd(FLAGS_ready_fd);
-  ASSIGN_OR_RETURN(const LogFormatName log_format, ParseLogFormat(FLAGS_log_format));
-  options.set_log_format(log_format);
-  options.set_pid_file(FLAGS_pid_file);
-  options.set_rlimit_nofile(FLAGS_rlimit_nofile);
-  ASSIGN_OR_RETURN(const SeccompName seccomp, ParseSeccomp(FLAGS_seccomp));
-  options.set_seccomp(seccomp);
-  ASSIGN_OR_RETURN(const SandboxName sandbox, ParseSandbox(FLAGS_sandbox));
-  options.set_sandbox(sandbox);
-  ASSIGN_OR_RETURN(const LandlockName landlock, ParseLandlock(FLAGS_landlock));
-  options.set_landlock(landlock);
-  options.set_pid_namespace(FLAGS_pid_namespace);
-  options.set_follow_host_mounts(FLAGS_follow_host_mounts);
-  AddRules(FLAGS_uid_map, "uid_map", options.mutable_uid_map());
-  AddRules(FLAGS_gid_map, "gid_map", options.mutable_gid_map());
-  options.set_modcaps(FLAGS_modcaps);
-  options.set_keep_rlimit_nofile(FLAGS_keep_rlimit_nofile);
-  ASSIGN_OR_RETURN(const LogLevelName log_level, ParseLogLevel(FLAGS_log_level));
-  options.set_log_level(log_level);
-  options.set_syslog(FLAGS_syslog);
-  ASSIGN_OR_RETURN(*options.mutable_fuse(), FusePolicyFromFlags());
-  RETURN_IF_ERROR(ToSessionOptions(options).status());
-  RETURN_IF_ERROR(Validate(options));
-  return options;
-}
-
 bool IsHelp(const std::string& word) { return word == "--help" || word == "-help" || word == "-h"; }
 
-int RunServe() {
-  const absl::StatusOr<ServeOptions> options = ServeOptionsFromFlags();
+int RunServe(const absl::StatusOr<ServeOptions>& options) {
   if (!options.ok()) {
     ReportFailure(LogFormat::kText, options.status().message());
-    return ExitStatus(options.status());
+    return ExitStatusOf(options.status());
   }
   const LogFormat format = options->log_format() == LOG_JSON ? LogFormat::kJson : LogFormat::kText;
   StartLogging({.format = options->syslog() ? LogFormat::kSyslog : format,
                 .level = ToLogLevel(options->log_level())});
   const absl::StatusOr<ServiceEnd> served = Serve(*options);
   if (!served.ok()) ReportFailure(format, served.status().message());
-  return ExitStatus(served.status());
+  return ExitStatusOf(served.status());
+}
+
+absl::Status RunCommand(const std::string& command, const std::string& image) {
+  const CommandFlags flags = CommandFlagsFromFlags();
+  if (command == "checkpoint") return Checkpoint(flags);
+  if (command == "status") return ShowStatus(flags);
+  if (command == "purge") return Purge(flags);
+  if (command == "stop") return Stop(flags);
+  if (command == "inspect") return Inspect(flags, image);
+  std::cout << (flags.json ? CapabilitiesAsJson() : CapabilitiesAsText());
+  return absl::OkStatus();
 }
 
 int Run(const std::string& program, std::vector<std::string> arguments) {
@@ -318,14 +82,14 @@ int Run(const std::string& program, std::vector<std::string> arguments) {
   if (program == virtiofsd::kPersonalityName) return virtiofsd::RunPersonality(arguments);
   if (arguments.empty()) {
     std::cerr << kUsage;
-    return 2;
+    return kExitUsage;
   }
   const std::string command = arguments.front();
   arguments.erase(arguments.begin());
   if (command == runsc::kPersonalityName) return runsc::RunPersonality(arguments);
   if (command == virtiofsd::kPersonalityName) return virtiofsd::RunPersonality(arguments);
   if (IsHelp(command) || std::any_of(arguments.begin(), arguments.end(), IsHelp)) {
-    std::cout << Help();
+    std::cout << kUsage << "\nflags ('-' and '_' are the same in their names):\n" << FlagsHelp();
     return 0;
   }
   if (command == "--print-capabilities") {
@@ -336,18 +100,28 @@ int Run(const std::string& program, std::vector<std::string> arguments) {
     std::cout << "gofer " << kVersion << "\n";
     return 0;
   }
-  if (command != "serve" && command != "capabilities") {
+  constexpr absl::string_view kCommands[] = {"serve", "restore", "checkpoint", "status",
+                                             "purge", "stop",    "inspect",    "capabilities"};
+  if (std::find(std::begin(kCommands), std::end(kCommands), command) == std::end(kCommands)) {
     ReportFailure(LogFormat::kText,
                   absl::StrCat("unknown command \"", command, "\"; see gofer --help"));
-    return 2;
+    return kExitUsage;
   }
-  if (const absl::Status parsed = ParseFlags(arguments); !parsed.ok()) {
-    ReportFailure(LogFormat::kText, parsed.message());
-    return 2;
+  const absl::StatusOr<std::vector<std::string>> positional = ParseFlags(arguments);
+  const size_t wanted = command == "inspect" ? 1 : 0;
+  absl::Status status = positional.status();
+  if (status.ok() && positional->size() > wanted) {
+    status = absl::InvalidArgumentError(
+        absl::StrCat("argument \"", (*positional)[wanted], "\" is no flag; see gofer --help"));
+  } else if (status.ok() && positional->size() < wanted) {
+    status = absl::InvalidArgumentError(
+        absl::StrCat(command, ": name an image, or the directory of one; see gofer --help"));
   }
-  if (command == "serve") return RunServe();
-  std::cout << (FLAGS_json ? CapabilitiesAsJson() : CapabilitiesAsText());
-  return 0;
+  if (status.ok() && command == "serve") return RunServe(ServeOptionsFromFlags());
+  if (status.ok() && command == "restore") return RunServe(RestoreOptionsFromFlags());
+  if (status.ok()) status = RunCommand(command, wanted == 0 ? "" : positional->front());
+  if (!status.ok()) ReportFailure(LogFormat::kText, status.message());
+  return ExitStatusOf(status);
 }
 
 }  // namespace

@@ -33,6 +33,19 @@ absl::StatusOr<Value> Choose(absl::string_view flag, absl::string_view text,
   return absl::InvalidArgumentError(absl::StrCat("--", flag, "=", text, ": is not one of ", known));
 }
 
+constexpr Choice<SeccompName> kSeccompNames[] = {
+    {"kill", SECCOMP_KILL}, {"trap", SECCOMP_TRAP}, {"log", SECCOMP_LOG}, {"none", SECCOMP_NONE}};
+constexpr Choice<SandboxName> kSandboxNames[] = {
+    {"namespace", SANDBOX_NAMESPACE}, {"chroot", SANDBOX_CHROOT}, {"none", SANDBOX_NONE}};
+
+template <typename Value, size_t kCount>
+absl::string_view TextOf(Value value, const Choice<Value> (&choices)[kCount]) {
+  for (const Choice<Value>& choice : choices) {
+    if (choice.value == value) return choice.text;
+  }
+  return "";
+}
+
 struct WayIn {
   absl::string_view what;  // descriptor or file
   std::string path = "/";
@@ -158,15 +171,20 @@ absl::StatusOr<LogFormatName> ParseLogFormat(absl::string_view text) {
 }
 
 absl::StatusOr<SeccompName> ParseSeccomp(absl::string_view text) {
-  static constexpr Choice<SeccompName> kChoices[] = {
-      {"kill", SECCOMP_KILL}, {"trap", SECCOMP_TRAP}, {"log", SECCOMP_LOG}, {"none", SECCOMP_NONE}};
-  return Choose("seccomp", text, kChoices);
+  return Choose("seccomp", text, kSeccompNames);
 }
 
 absl::StatusOr<SandboxName> ParseSandbox(absl::string_view text) {
-  static constexpr Choice<SandboxName> kChoices[] = {
-      {"namespace", SANDBOX_NAMESPACE}, {"chroot", SANDBOX_CHROOT}, {"none", SANDBOX_NONE}};
-  return Choose("sandbox", text, kChoices);
+  return Choose("sandbox", text, kSandboxNames);
+}
+
+absl::string_view NameOf(SeccompName seccomp) { return TextOf(seccomp, kSeccompNames); }
+absl::string_view NameOf(SandboxName sandbox) { return TextOf(sandbox, kSandboxNames); }
+
+absl::StatusOr<OnMismatch> ParseOnMismatch(absl::string_view text) {
+  static constexpr Choice<OnMismatch> kChoices[] = {{"abort", ON_MISMATCH_ABORT},
+                                                    {"mark", ON_MISMATCH_MARK}};
+  return Choose("on_mismatch", text, kChoices);
 }
 
 absl::StatusOr<LandlockName> ParseLandlock(absl::string_view text) {

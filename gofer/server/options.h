@@ -34,6 +34,7 @@ absl::StatusOr<DonateFds> ParseDonateFds(absl::string_view text);
 absl::StatusOr<LogFormatName> ParseLogFormat(absl::string_view text);
 absl::StatusOr<SeccompName> ParseSeccomp(absl::string_view text);
 absl::StatusOr<SandboxName> ParseSandbox(absl::string_view text);
+absl::StatusOr<OnMismatch> ParseOnMismatch(absl::string_view text);
 absl::StatusOr<LandlockName> ParseLandlock(absl::string_view text);
 absl::StatusOr<LogLevelName> ParseLogLevel(absl::string_view text);
 absl::StatusOr<CacheName> ParseCache(absl::string_view text);
@@ -41,6 +42,10 @@ absl::StatusOr<InodeFileHandlesName> ParseInodeFileHandles(absl::string_view tex
 absl::StatusOr<CredsName> ParseCreds(absl::string_view text);
 absl::StatusOr<MigrationModeName> ParseMigrationMode(absl::string_view text);
 absl::StatusOr<MigrationOnErrorName> ParseMigrationOnError(absl::string_view text);
+
+// The other way round.
+absl::string_view NameOf(SeccompName seccomp);
+absl::string_view NameOf(SandboxName sandbox);
 
 // What the log's output goes by.
 LogLevel ToLogLevel(LogLevelName name);

@@ -111,6 +111,7 @@ absl::Status RunLoop::Run(std::span<WayIn* const> ways) {
         break;
       }
       if (i == 1) {
+        NoteEnd();
         ended = true;
       } else {
         watched[i - 2].way->OnReadable(watched[i - 2].index);
@@ -129,6 +130,34 @@ absl::Status RunLoop::Run(std::span<WayIn* const> ways) {
     sys::ExitNow(result.ok() && !was_asked_ ? 0 : 1);
   }
   return result;
+}
+
+void RunLoop::AskToEnd() const {
+  {
+    const absl::MutexLock lock(&asked_->mu);
+    asked_->end = true;
+  }
+  ended_.Raise();
+}
+
+void RunLoop::AskToLeave(absl::AnyInvocable<void()> last) const {
+  {
+    const absl::MutexLock lock(&asked_->mu);
+    asked_->last = std::move(last);
+  }
+  ended_.Raise();
+}
+
+void RunLoop::NoteEnd() {
+  absl::AnyInvocable<void()> last;
+  {
+    const absl::MutexLock lock(&asked_->mu);
+    if (asked_->end) was_asked_ = true;
+    last = std::move(asked_->last);
+  }
+  if (!last) return;
+  last();
+  sys::ExitNow(0);
 }
 
 absl::Status RunLoop::Stop(std::span<WayIn* const> ways) {

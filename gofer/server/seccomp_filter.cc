@@ -59,6 +59,8 @@ bool Wanted(RuleSet set, const SeccompOptions& options) {
       return options.fuse_devices;
     case RuleSet::kVhostUser:
       return options.vhost_user;
+    case RuleSet::kControl:
+      return options.control;
     case RuleSet::kFileHandles:
       return options.file_handles;
   }

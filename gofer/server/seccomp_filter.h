@@ -40,6 +40,7 @@ struct SeccompOptions {
   bool fuse_identity = false;
   bool fuse_devices = false;
   bool vhost_user = false;
+  bool control = false;
   bool file_handles = false;
 };
 

@@ -26,6 +26,7 @@ enum class RuleSet : uint8_t {
   kFuseIdentity,     // new files are made as the client's user
   kFuseDevices,      // FUSE clients may make device nodes
   kVhostUser,        // virtual machines
+  kControl,          // commands (--control_socket)
   kFileHandles,      // --inode-file-handles=prefer or mandatory
 };
 

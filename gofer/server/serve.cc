@@ -13,13 +13,18 @@
 #include "glog/logging.h"
 #include "gofer/base/errno.h"
 #include "gofer/base/status_macros.h"
+#include "gofer/control/control.pb.h"
 #include "gofer/fs/filesystem.h"
+#include "gofer/server/about.h"
+#include "gofer/server/control_way.h"
 #include "gofer/server/fuse_options.h"
 #include "gofer/server/fuse_way.h"
 #include "gofer/server/lisafs_way.h"
 #include "gofer/server/listener.h"
 #include "gofer/server/log_output.h"
+#include "gofer/server/options.h"
 #include "gofer/server/pid_file.h"
+#include "gofer/server/restoration.h"
 #include "gofer/server/run_loop.h"
 #include "gofer/server/sandbox.h"
 #include "gofer/server/service_process.h"
@@ -79,13 +84,21 @@ bool HasFuseClients(const ServeOptions& options) {
   return HasVhostUser(options) || options.fuse_mountpoint_size() + options.fuse_fd_size() > 0;
 }
 
+bool IsListening(int fd) {
+  const ErrnoOr<bool> listens = sys::IsListening(BorrowedFd(fd));
+  return listens.ok() && *listens;
+}
+
+bool HasControl(const ServeOptions& options) {
+  return !options.control_socket().empty() || options.has_control_fd();
+}
+
 // Whether connections are accepted when the process is confined.
 bool Listens(const ServeOptions& options) {
   return options.lisafs_socket_size() + options.vhost_user_socket_size() > 0 ||
-         std::any_of(options.vhost_user_fd().begin(), options.vhost_user_fd().end(), [](int fd) {
-           const ErrnoOr<bool> listens = sys::IsListening(BorrowedFd(fd));
-           return listens.ok() && *listens;
-         });
+         !options.control_socket().empty() ||
+         (options.has_control_fd() && IsListening(options.control_fd())) ||
+         std::any_of(options.vhost_user_fd().begin(), options.vhost_user_fd().end(), IsListening);
 }
 
 // For clients that are not FUSE's they would only be in the way.
@@ -121,6 +134,7 @@ absl::StatusOr<Confinement> ToConfinement(const ServeOptions& options) {
                   .fuse_identity = switch_ids,
                   .fuse_devices = devices,
                   .vhost_user = HasVhostUser(options),
+                  .control = HasControl(options),
                   .file_handles = handles},
       .landlock = {.wanted = options.landlock() == LANDLOCK_AUTO,
                    .read_only = options.readonly(),
@@ -147,9 +161,18 @@ std::vector<int> NamedDescriptors(const ServeOptions& options) {
   for (const LisafsFd& way : options.lisafs_fd()) fds.push_back(way.fd());
   for (const int fd : options.vhost_user_fd()) fds.push_back(fd);
   for (const int fd : options.fuse_fd()) fds.push_back(fd);
+  if (options.has_control_fd()) fds.push_back(options.control_fd());
   if (options.ready_fd() >= 0) fds.push_back(options.ready_fd());
   fds.push_back(LogDescriptor());
   return fds;
+}
+
+absl::Status CheckSocket(absl::string_view flag, int fd) {
+  const ErrnoOr<bool> listens = sys::IsListening(BorrowedFd(fd));
+  if (listens.ok()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--", flag, "=", fd, ": ", listens.error().ToString(),
+                   "; hand down a unix stream socket, listening or connected, under this number"));
 }
 
 absl::Status CheckDescriptors(const ServeOptions& options) {
@@ -161,13 +184,8 @@ absl::Status CheckDescriptors(const ServeOptions& options) {
                      "; hand down one end of a connected unix stream socket under this number"));
   }
   for (const int fd : options.fuse_fd()) RETURN_IF_ERROR(FuseWay::Check(fd));
-  for (const int fd : options.vhost_user_fd()) {
-    const ErrnoOr<bool> listens = sys::IsListening(BorrowedFd(fd));
-    if (listens.ok()) continue;
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--vhost_user_fd=", fd, ": ", listens.error().ToString(),
-        "; hand down a unix stream socket, listening or connected, under this number"));
-  }
+  for (const int fd : options.vhost_user_fd()) RETURN_IF_ERROR(CheckSocket("vhost_user_fd", fd));
+  if (options.has_control_fd()) RETURN_IF_ERROR(CheckSocket("control_fd", options.control_fd()));
   if (options.ready_fd() >= 0 && !sys::IsOpen(options.ready_fd())) {
     return absl::InvalidArgumentError(
         absl::StrCat("--ready_fd=", options.ready_fd(), ": is not an open descriptor"));
@@ -224,10 +242,35 @@ absl::StatusOr<std::vector<VhostUserSocket>> VhostUserSockets(const ServeOptions
     sockets.push_back({.fd = std::move(listener).Release(), .listens = true});
   }
   for (const int fd : options.vhost_user_fd()) {
-    const ErrnoOr<bool> listens = sys::IsListening(BorrowedFd(fd));
-    sockets.push_back({.fd = UniqueFd(fd), .listens = listens.ok() && *listens});
+    sockets.push_back({.fd = UniqueFd(fd), .listens = IsListening(fd)});
   }
   return sockets;
+}
+
+absl::StatusOr<std::vector<ControlSocket>> ControlSockets(const ServeOptions& options) {
+  std::vector<ControlSocket> sockets;
+  if (!options.control_socket().empty()) {
+    ASSIGN_OR_RETURN(Listener listener, Listener::Create(options.control_socket()));
+    sockets.push_back({.fd = std::move(listener).Release(), .listens = true});
+  }
+  if (options.has_control_fd()) {
+    const int fd = options.control_fd();
+    sockets.push_back({.fd = UniqueFd(fd), .listens = IsListening(fd)});
+  }
+  return sockets;
+}
+
+// What `gofer status` says of it for as long as it lives.
+control::Status About(const ServeOptions& options, uint64_t descriptor_limit) {
+  control::Status about;
+  about.set_version(kVersion);
+  about.set_pid(sys::ProcessId());
+  about.set_root(options.root());
+  about.set_readonly(options.readonly());
+  about.set_file_descriptors_limit(DescriptorsForFiles(descriptor_limit));
+  about.set_sandbox(std::string(NameOf(options.sandbox())));
+  about.set_seccomp(std::string(NameOf(options.seccomp())));
+  return about;
 }
 
 absl::StatusOr<std::vector<FuseDevice>> FuseDevices(const ServeOptions& options) {
@@ -276,6 +319,7 @@ absl::StatusOr<std::optional<UserNamespace>> PrepareUserNamespace(const ServeOpt
 absl::StatusOr<ServeOptions> WithAbsolutePaths(ServeOptions options) {
   std::vector<std::string*> paths = {options.mutable_root()};
   if (!options.pid_file().empty()) paths.push_back(options.mutable_pid_file());
+  if (!options.control_socket().empty()) paths.push_back(options.mutable_control_socket());
   for (LisafsSocket& way : *options.mutable_lisafs_socket()) paths.push_back(way.mutable_file());
   for (std::string& file : *options.mutable_vhost_user_socket()) paths.push_back(&file);
   for (std::string& directory : *options.mutable_fuse_mountpoint()) paths.push_back(&directory);
@@ -296,6 +340,10 @@ absl::StatusOr<ServiceEnd> Serve(const ServeOptions& given) {
   ASSIGN_OR_RETURN(const std::optional<UserNamespace> user_namespace,
                    PrepareUserNamespace(options));
   ASSIGN_OR_RETURN(Readiness readiness, Readiness::Prepare(options.ready_fd()));
+  std::unique_ptr<Restoration> restoration;
+  if (options.has_restore()) {
+    ASSIGN_OR_RETURN(restoration, Restoration::Load(options.restore()));
+  }
   std::vector<int> kept = NamedDescriptors(options);
   for (const int fd : readiness.Descriptors()) kept.push_back(fd);
   RETURN_IF_ERROR(ResetInheritedWorld(kept));
@@ -308,6 +356,7 @@ absl::StatusOr<ServiceEnd> Serve(const ServeOptions& given) {
   ASSIGN_OR_RETURN(std::vector<ListeningMount> listening, Listen(options));
   ASSIGN_OR_RETURN(std::vector<VhostUserSocket> vhost_user, VhostUserSockets(options));
   ASSIGN_OR_RETURN(std::vector<FuseDevice> fuse_devices, FuseDevices(options));
+  ASSIGN_OR_RETURN(std::vector<ControlSocket> control_sockets, ControlSockets(options));
   ASSIGN_OR_RETURN(const uint64_t descriptor_limit, SetDescriptorLimit(options));
   if (user_namespace.has_value()) RETURN_IF_ERROR(user_namespace->Enter());
   if (options.pid_namespace() && options.sandbox() == SANDBOX_NAMESPACE) {
@@ -337,10 +386,13 @@ absl::StatusOr<ServiceEnd> Serve(const ServeOptions& given) {
                                           {.max_fds = DescriptorsForFiles(descriptor_limit),
                                            .file_handles = ToFileHandles(options)}));
   lisafs::Server server(filesystem.get(), ToServerOptions(options));
+  if (restoration != nullptr) RETURN_IF_ERROR(restoration->Prepare(*filesystem, options));
   for (const LisafsFd& way : options.lisafs_fd()) {
-    RETURN_IF_ERROR(server.AddConnection(
-        UniqueFd(way.fd()),
-        {.mount_path = way.path(), .readonly = options.readonly() || way.readonly()}));
+    const lisafs::ConnectionOptions connection = {.mount_path = way.path(),
+                                                  .readonly = options.readonly() || way.readonly()};
+    RETURN_IF_ERROR(restoration != nullptr
+                        ? restoration->AddLisafs(server, UniqueFd(way.fd()), connection)
+                        : server.AddConnection(UniqueFd(way.fd()), connection));
   }
   std::vector<std::unique_ptr<VhostUserWay>> virtual_machines;
   for (VhostUserSocket& socket : vhost_user) {
@@ -356,6 +408,8 @@ absl::StatusOr<ServiceEnd> Serve(const ServeOptions& given) {
     mounts.push_back(std::make_unique<FuseWay>(filesystem.get(), session, std::move(device)));
     RETURN_IF_ERROR(mounts.back()->Mount());
   }
+  RETURN_IF_ERROR(server.StartRestored());
+  restoration.reset();
   readiness.Announce();
   LOG(INFO) << "serving " << options.root() << ": " << options.lisafs_fd_size()
             << " connections handed down, " << options.lisafs_socket_size() << " sockets";
@@ -363,6 +417,16 @@ absl::StatusOr<ServiceEnd> Serve(const ServeOptions& given) {
   std::vector<WayIn*> ways = {&lisafs};
   for (const auto& way : virtual_machines) ways.push_back(way.get());
   for (const auto& way : mounts) ways.push_back(way.get());
+  const std::vector<WayIn*> commanded = ways;
+  ControlWay control(std::move(control_sockets), {.subject = {.filesystem = *filesystem,
+                                                              .lisafs = server,
+                                                              .version = kVersion,
+                                                              .root = options.root(),
+                                                              .readonly = options.readonly()},
+                                                  .about = About(options, descriptor_limit),
+                                                  .ways = commanded,
+                                                  .loop = loop});
+  ways.push_back(&control);
   RETURN_IF_ERROR(loop.Run(ways));
   for (const auto& way : virtual_machines) {
     const absl::Status violation = way->violation();

@@ -79,6 +79,7 @@ absl::Status VhostUserWay::Wait() {
     backend = served->backend.get();
     const absl::MutexLock lock(&mu_);
     served_ = std::move(served);
+    phase_ = Phase::kConnected;
   }
   Serve(*backend);
   return absl::OkStatus();
@@ -102,6 +103,7 @@ void VhostUserWay::Serve(vhost::user::Backend& backend) {
   const bool quiet = backend.Quiesce(kGrace);
   std::unique_ptr<Served> over;  // ends after the lock
   const absl::MutexLock lock(&mu_);
+  phase_ = Phase::kOver;
   if (quiet) {
     over = std::move(served_);
     return;
@@ -121,6 +123,19 @@ void VhostUserWay::Stop() {
 absl::Status VhostUserWay::violation() const {
   const absl::MutexLock lock(&mu_);
   return violation_;
+}
+
+std::string VhostUserWay::state() const {
+  const absl::MutexLock lock(&mu_);
+  switch (phase_) {
+    case Phase::kWaiting:
+      return "waiting for a monitor";
+    case Phase::kConnected:
+      return "a monitor is connected";
+    case Phase::kOver:
+      return "over";
+  }
+  return "";
 }
 
 bool VhostUserWay::LeavesThreads() const {

@@ -10,10 +10,12 @@
 #define GOFER_SERVER_VHOST_USER_WAY_H_
 
 #include <memory>
+#include <string>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "fuse/session/options.h"
 #include "gofer/base/unique_fd.h"
@@ -46,6 +48,8 @@ class VhostUserWay final : public WayIn {
   absl::Status Wait() override ABSL_LOCKS_EXCLUDED(mu_);
   void Stop() override ABSL_LOCKS_EXCLUDED(mu_);
   bool LeavesThreads() const override ABSL_LOCKS_EXCLUDED(mu_);
+  absl::string_view name() const override { return "vhost-user"; }
+  std::string state() const override ABSL_LOCKS_EXCLUDED(mu_);
 
   // What its monitor has done against the protocol. That ends this way alone, not the others, but the
   // process has not served all that it was started for.
@@ -58,6 +62,8 @@ class VhostUserWay final : public WayIn {
   VhostUserWay(fs::Filesystem& filesystem, VhostUserSocket socket, const Options& options,
                sys::EventFd stopped);
 
+  enum class Phase { kWaiting, kConnected, kOver };
+
   // The connection; invalid if it was stopped before there was one.
   absl::StatusOr<UniqueFd> Connect();
   void Serve(vhost::user::Backend& backend);
@@ -68,6 +74,7 @@ class VhostUserWay final : public WayIn {
   VhostUserSocket socket_;
   mutable absl::Mutex mu_;
   std::unique_ptr<Served> served_ ABSL_GUARDED_BY(mu_);
+  Phase phase_ ABSL_GUARDED_BY(mu_) = Phase::kWaiting;
   bool leaves_threads_ ABSL_GUARDED_BY(mu_) = false;
   absl::Status violation_ ABSL_GUARDED_BY(mu_);
 };

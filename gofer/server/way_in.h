@@ -8,9 +8,11 @@
 #define GOFER_SERVER_WAY_IN_H_
 
 #include <cstddef>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "gofer/base/unique_fd.h"
 
 namespace gofer::server {
@@ -21,6 +23,10 @@ class WayIn {
   WayIn(const WayIn&) = delete;
   WayIn& operator=(const WayIn&) = delete;
   virtual ~WayIn() = default;
+
+  // For who asks how the process does: "lisafs", and "2 clients". Any thread.
+  virtual absl::string_view name() const = 0;
+  virtual std::string state() const = 0;
 
   // Descriptors to watch, such as listening sockets; asked for once, before the loop.
   virtual std::vector<BorrowedFd> Watched() const { return {}; }

@@ -167,6 +167,8 @@ ErrnoOr<void> KeepCapabilities(uint64_t kept) {
 
 bool IsRoot() { return ::geteuid() == 0; }
 
+uint32_t EffectiveUid() { return geteuid(); }
+
 ErrnoOr<void> DropSupplementaryGroups() {
   return Done(Call("setgroups", [] { return ::setgroups(0, nullptr); }));
 }
@@ -218,6 +220,8 @@ ErrnoOr<void> ExecuteSelf(std::span<const std::string> arguments) {
   return Done(
       Call("execve", [&] { return ::execve("/proc/self/exe", pointers.data(), environment); }));
 }
+
+bool IsTerminal(int fd) { return isatty(fd) == 1; }
 
 void ExitNow(int status) { ::_exit(status); }
 

@@ -62,6 +62,7 @@ ErrnoOr<CapabilitySets> GetCapabilities();
 ErrnoOr<void> KeepCapabilities(uint64_t kept);
 // By the effective user id.
 bool IsRoot();
+uint32_t EffectiveUid();
 ErrnoOr<void> DropSupplementaryGroups();
 // Real, effective and saved ids of the calling thread.
 ErrnoOr<void> SetIds(uint32_t uid, uint32_t gid);
@@ -80,6 +81,7 @@ ErrnoOr<void> ChangeToRootDirectory();
 // Starts this very program anew, in this process, with an empty environment. Returns only if that
 // failed.
 ErrnoOr<void> ExecuteSelf(std::span<const std::string> arguments);
+bool IsTerminal(int fd);
 // Ends the process at once: no destructors, no other thread is waited for.
 [[noreturn]] void ExitNow(int status);
 // A datagram socket connected to the one at a path, such as the service manager's $NOTIFY_SOCKET

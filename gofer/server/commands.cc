@@ -1,0 +1,216 @@
+#include "gofer/server/commands.h"
+
+#include <iostream>
+#include <string>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "checkpoint/image_file.h"
+#include "gofer/base/errno.h"
+#include "gofer/base/json.h"
+#include "gofer/base/status_macros.h"
+#include "gofer/base/unique_fd.h"
+#include "gofer/control/client.h"
+#include "gofer/control/control.pb.h"
+#include "gofer/server/restoration.h"
+#include "gofer/sys/own_directory.h"
+#include "gofer/sys/process.h"
+
+namespace gofer::server {
+namespace {
+
+// One line that is written over on a terminal; one for each step otherwise.
+class ProgressLine {
+ public:
+  ProgressLine() : terminal_(sys::IsTerminal(2)) {}
+  ~ProgressLine() {
+    if (terminal_ && !what_.empty()) std::cerr << "\n";
+  }
+
+  void Show(const control::Progress& progress) {
+    const bool same_step = std::exchange(what_, progress.what()) == progress.what();
+    const bool complete = progress.total() != 0 && progress.done() == progress.total();
+    if (same_step && !terminal_ && !complete) return;
+    std::cerr << (terminal_ ? "\r\033[K" : "") << progress.what();
+    if (progress.total() != 0) std::cerr << " " << progress.done() << "/" << progress.total();
+    std::cerr << (terminal_ ? "" : "\n") << std::flush;
+  }
+
+ private:
+  const bool terminal_;
+  std::string what_;
+};
+
+absl::StatusOr<UniqueFd> Connect(const CommandFlags& flags) {
+  if (flags.control_socket.empty()) {
+    return absl::InvalidArgumentError(
+        "--control_socket is missing; name the one that the gofer was started with");
+  }
+  return control::ConnectToGofer(flags.control_socket);
+}
+
+absl::StatusOr<control::Reply> Send(BorrowedFd gofer, const control::Request& request,
+                                    BorrowedFd descriptor = BorrowedFd(-1)) {
+  ProgressLine line;
+  return control::Command(gofer, request, descriptor,
+                          [&line](const control::Progress& progress) { line.Show(progress); });
+}
+
+// A table of names and numbers, as lines or as a JSON object. What is text comes quoted already.
+class Answer {
+ public:
+  explicit Answer(bool json) : json_(json) {}
+
+  template <typename Number>
+  void Add(absl::string_view name, Number value, absl::string_view unit = "") {
+    AddText(name, absl::StrCat(value), unit);
+  }
+  void AddQuoted(absl::string_view name, absl::string_view value) {
+    AddText(name, json_ ? JsonQuote(value) : absl::CHexEscape(value), "");
+  }
+  void AddFlag(absl::string_view name, bool value) {
+    AddText(name, json_ ? (value ? "true" : "false") : (value ? "yes" : "no"), "");
+  }
+  // A value that is JSON already; for a person, `text`.
+  void AddRaw(absl::string_view name, absl::string_view json, absl::string_view text) {
+    AddText(name, std::string(json_ ? json : text), "");
+  }
+  void Print() const { std::cout << (json_ ? absl::StrCat("{", out_, "}\n") : out_) << std::flush; }
+
+ private:
+  void AddText(absl::string_view name, const std::string& value, absl::string_view unit) {
+    if (json_) {
+      absl::StrAppend(&out_, out_.empty() ? "" : ",", JsonQuote(name), ":", value);
+    } else {
+      std::string label(name);
+      for (char& letter : label) letter = letter == '_' ? ' ' : letter;
+      absl::StrAppend(&out_, absl::StrFormat("%-24s %s%s\n", label, value, unit));
+    }
+  }
+
+  const bool json_;
+  std::string out_;
+};
+
+void PrintStatus(const control::Status& status, bool json) {
+  Answer answer(json);
+  answer.AddQuoted("version", status.version());
+  answer.Add("pid", status.pid());
+  answer.AddQuoted("root", status.root());
+  answer.AddFlag("readonly", status.readonly());
+  answer.AddQuoted("sandbox", status.sandbox());
+  answer.AddQuoted("seccomp", status.seccomp());
+  answer.Add("uptime_ms", status.uptime_ms());
+  std::string ways = "[";
+  std::string lines;
+  for (const control::WayIn& way : status.ways_in()) {
+    absl::StrAppend(&ways, ways.size() > 1 ? "," : "", "{\"name\":", JsonQuote(way.name()),
+                    ",\"state\":", JsonQuote(way.state()), "}");
+    absl::StrAppend(&lines, lines.empty() ? "" : "; ", way.name(), ": ",
+                    absl::CHexEscape(way.state()));
+  }
+  answer.AddRaw("ways_in", absl::StrCat(ways, "]"), lines);
+  answer.Add("dentries", status.dentries());
+  answer.Add("unreferenced_dentries", status.unreferenced_dentries());
+  answer.Add("inodes", status.inodes());
+  answer.Add("file_descriptors", status.file_descriptors());
+  answer.Add("file_descriptors_limit", status.file_descriptors_limit());
+  answer.Print();
+}
+
+void PrintCheckpoint(const control::CheckpointResult& result, const CommandFlags& flags) {
+  Answer answer(flags.json);
+  answer.AddQuoted("image", absl::StrCat(flags.image_path, "/", checkpoint::kImageName));
+  answer.Add("image_bytes", result.image_bytes());
+  answer.Add("names", result.names());
+  answer.Add("files", result.files());
+  answer.Add("open_files", result.open_files());
+  answer.Add("deleted_files", result.deleted_files());
+  answer.Add("clients", result.clients());
+  answer.Add("pause_us", result.pause_us());
+  answer.AddFlag("running", flags.leave_running);
+  answer.Print();
+}
+
+absl::StatusOr<UniqueFd> OpenImageDirectory(const CommandFlags& flags) {
+  if (flags.image_path.empty()) {
+    return absl::InvalidArgumentError(
+        "checkpoint: --image_path is missing; name the directory that gets gofer.img");
+  }
+  ErrnoOr<UniqueFd> directory = sys::OpenOwnDirectory(flags.image_path.c_str());
+  if (directory.ok()) return *std::move(directory);
+  return ToStatus(directory.error(), absl::StrCat("--image_path=", flags.image_path));
+}
+
+control::Request ToRequest(const CommandFlags& flags, const checkpoint::ImageKey& key) {
+  control::Request request;
+  control::CheckpointRequest& checkpoint = *request.mutable_checkpoint();
+  checkpoint.set_leave_running(flags.leave_running);
+  checkpoint.set_confirm_paths(flags.confirm_paths);
+  checkpoint.set_max_deleted_bytes(flags.max_deleted_bytes);
+  checkpoint.set_key(key.secret);
+  return request;
+}
+
+}  // namespace
+
+absl::Status Checkpoint(const CommandFlags& flags) {
+  ASSIGN_OR_RETURN(const UniqueFd directory, OpenImageDirectory(flags));
+  ASSIGN_OR_RETURN(const checkpoint::ImageKey key, ReadImageKey(flags.image_key_file));
+  ASSIGN_OR_RETURN(const UniqueFd gofer, Connect(flags));
+  RETURN_IF_ERROR(checkpoint::RemoveStrayImages(directory).status());
+  ASSIGN_OR_RETURN(checkpoint::PendingImage image, checkpoint::PendingImage::Create(directory));
+  ASSIGN_OR_RETURN(const control::Reply saved, Send(gofer, ToRequest(flags, key), image.file()));
+  RETURN_IF_ERROR(std::move(image).Commit());
+  if (!flags.leave_running) {
+    control::Request done;
+    done.mutable_checkpoint_done();
+    RETURN_IF_ERROR(Send(gofer, done).status());
+  }
+  PrintCheckpoint(saved.checkpoint(), flags);
+  return absl::OkStatus();
+}
+
+absl::Status ShowStatus(const CommandFlags& flags) {
+  ASSIGN_OR_RETURN(const UniqueFd gofer, Connect(flags));
+  control::Request request;
+  request.mutable_status();
+  for (;;) {
+    ASSIGN_OR_RETURN(const control::Reply reply, Send(gofer, request));
+    // From the top of the screen, so that numbers change in their places.
+    if (flags.watch && !flags.json && sys::IsTerminal(1)) std::cout << "\033[H\033[2J";
+    PrintStatus(reply.status(), flags.json);
+    if (!flags.watch) return absl::OkStatus();
+    absl::SleepFor(absl::Seconds(1));
+  }
+}
+
+absl::Status Purge(const CommandFlags& flags) {
+  ASSIGN_OR_RETURN(const UniqueFd gofer, Connect(flags));
+  control::Request request;
+  request.mutable_purge();
+  ASSIGN_OR_RETURN(const control::Reply reply, Send(gofer, request));
+  Answer answer(flags.json);
+  answer.Add("purged_dentries", reply.purged().dentries());
+  answer.Print();
+  return absl::OkStatus();
+}
+
+absl::Status Stop(const CommandFlags& flags) {
+  ASSIGN_OR_RETURN(const UniqueFd gofer, Connect(flags));
+  control::Request request;
+  request.mutable_stop();
+  RETURN_IF_ERROR(Send(gofer, request).status());
+  Answer answer(flags.json);
+  answer.AddFlag("stopping", true);
+  answer.Print();
+  return absl::OkStatus();
+}
+
+}  // namespace gofer::server

@@ -1,0 +1,156 @@
+#include "gofer/server/control_way.h"
+
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "checkpoint/image_file.h"
+#include "glog/logging.h"
+#include "gofer/base/errno.h"
+#include "gofer/base/exit_status.h"
+#include "gofer/base/request_gate.h"
+#include "gofer/fs/filesystem.h"
+#include "gofer/sys/process.h"
+#include "gofer/sys/socket.h"
+
+namespace gofer::server {
+namespace {
+
+// From the reply to a checkpoint that ends the process to the word that the image is in its place.
+constexpr absl::Duration kDonePatience = absl::Seconds(30);
+
+// Files that cannot be saved are the state's fault, all else is not.
+control::Reply Failed(const absl::Status& error) {
+  return control::FailureReply(
+      error.message(), absl::IsFailedPrecondition(error) ? kExitMismatch : ExitStatusOf(error));
+}
+
+control::Reply ToReply(const checkpoint::SaveResult& saved) {
+  control::Reply reply;
+  control::CheckpointResult& result = *reply.mutable_checkpoint();
+  result.set_names(saved.names);
+  result.set_files(saved.files);
+  result.set_open_files(saved.open_files);
+  result.set_deleted_files(saved.deleted_files);
+  result.set_clients(saved.clients);
+  result.set_image_bytes(saved.payload_bytes + checkpoint::kImageHeaderSize);
+  result.set_pause_us(static_cast<uint64_t>(absl::ToInt64Microseconds(saved.pause)));
+  return reply;
+}
+
+}  // namespace
+
+ControlWay::ControlWay(std::vector<ControlSocket> sockets, Service service)
+    : service_(std::move(service)), server_(*this, sys::EffectiveUid()) {
+  for (ControlSocket& socket : sockets) {
+    if (socket.listens) {
+      listening_.push_back(std::move(socket.fd));
+    } else {
+      server_.Add(std::move(socket.fd));
+    }
+  }
+}
+
+std::vector<BorrowedFd> ControlWay::Watched() const {
+  return std::vector<BorrowedFd>(listening_.begin(), listening_.end());
+}
+
+void ControlWay::OnReadable(size_t index) {
+  ErrnoOr<UniqueFd> client = sys::Accept(listening_[index]);
+  if (client.ok()) {
+    server_.Add(*std::move(client));
+  } else if (client.error() != EAGAIN && client.error() != ECONNABORTED) {
+    LOG_EVERY_N(WARNING, 100) << "control socket: accept: " << client.error().ToString();
+  }
+}
+
+control::Reply ControlWay::Handle(control::Received received, Client& client) {
+  switch (received.request.command_case()) {
+    case control::Request::kStatus:
+      return ReplyStatus();
+    case control::Request::kPurge:
+      return Purge();
+    case control::Request::kStop: {
+      LOG(INFO) << "ending: a command";
+      service_.loop.AskToEnd();
+      control::Reply reply;
+      reply.mutable_stopping();
+      return reply;
+    }
+    case control::Request::kCheckpoint:
+      return Checkpoint(received.request.checkpoint(), received.descriptor, client);
+    case control::Request::kCheckpointDone:
+      return control::FailureReply("control socket: there is no checkpoint that waits");
+    case control::Request::COMMAND_NOT_SET:
+      break;
+  }
+  return control::FailureReply(absl::StrCat("control socket: a command that gofer ",
+                                            service_.about.version(), " does not know"));
+}
+
+control::Reply ControlWay::ReplyStatus() const {
+  control::Reply reply;
+  control::Status& status = *reply.mutable_status();
+  status = service_.about;
+  status.set_uptime_ms(static_cast<uint64_t>(absl::ToInt64Milliseconds(absl::Now() - begin_)));
+  for (const WayIn* const way : service_.ways) {
+    control::WayIn& entry = *status.add_ways_in();
+    entry.set_name(std::string(way->name()));
+    entry.set_state(way->state());
+  }
+  fs::Filesystem& filesystem = service_.subject.filesystem;
+  status.set_dentries(filesystem.dentries().size());
+  status.set_unreferenced_dentries(filesystem.dentries().unreferenced());
+  status.set_inodes(filesystem.inodes().size());
+  status.set_file_descriptors(filesystem.open_fds());
+  return reply;
+}
+
+control::Reply ControlWay::Purge() {
+  control::Reply reply;
+  reply.mutable_purged()->set_dentries(service_.subject.filesystem.dentries().Purge());
+  return reply;
+}
+
+control::Reply ControlWay::Checkpoint(const control::CheckpointRequest& request, BorrowedFd file,
+                                      Client& client) {
+  if (file.get() < 0) {
+    return control::FailureReply("checkpoint: no file came along with the command");
+  }
+  if (!save_mu_.TryLock()) {
+    return control::FailureReply(
+        "checkpoint: another one is being made; try again when it is done");
+  }
+  const absl::Cleanup unlock = [this]() ABSL_UNLOCK_FUNCTION(save_mu_) { save_mu_.Unlock(); };
+  checkpoint::SaveOptions options = {.leave_running = request.leave_running()};
+  if (request.has_max_deleted_bytes()) options.max_deleted_bytes = request.max_deleted_bytes();
+  const checkpoint::ImageKey key = {.secret = request.key()};
+  const absl::StatusOr<checkpoint::SaveResult> saved = checkpoint::Save(
+      service_.subject, options,
+      [&](absl::string_view payload) { return checkpoint::WriteImage(file, payload, key); });
+  if (!saved.ok()) {
+    LOG(ERROR) << saved.status().message();
+    return Failed(saved.status());
+  }
+  LOG(INFO) << "checkpoint: " << saved->names << " names, " << saved->open_files
+            << " open files; clients waited for " << absl::FormatDuration(saved->pause);
+  const control::Reply reply = ToReply(*saved);
+  return options.leave_running ? reply : AwaitDone(reply, client);
+}
+
+control::Reply ControlWay::AwaitDone(const control::Reply& saved, Client& client) {
+  const absl::StatusOr<control::Received> done = client.Ask(saved, kDonePatience);
+  if (!done.ok() || !done->request.has_checkpoint_done()) {
+    service_.subject.filesystem.gate().Open();
+    LOG(WARNING) << "checkpoint: nobody said that the image is in its place; serving on";
+    return control::FailureReply("checkpoint: not completed; the gofer serves on");
+  }
+  LOG(INFO) << "ending: saved";
+  service_.loop.AskToLeave([this] { server_.Stop(); });
+  control::Reply reply;
+  reply.mutable_stopping();
+  return reply;
+}
+
+}  // namespace gofer::server
