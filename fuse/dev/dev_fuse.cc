@@ -8,6 +8,7 @@
 #include "fuse/dev/device_request.h"
 #include "fuse/session/scratch.h"
 #include "glog/logging.h"
+#include "gofer/base/request_gate.h"
 #include "gofer/sys/dev_fuse.h"
 #include "gofer/sys/interrupt.h"
 #include "gofer/sys/poll.h"
@@ -58,6 +59,7 @@ void DevFuse::Run(BorrowedFd device) {
     }
     if (was_last) AddReader();
     request->Arrived(*size);
+    const RequestGate::Pass pass(session_.gate());  // until the kernel has the reply
     const Outcome outcome = session_.Serve(*request, Serving::kWorker, scratch);
     if (outcome.kind == Outcome::Kind::kDeferred) {
       (void)request.release();  // its own, and perhaps gone by now

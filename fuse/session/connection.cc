@@ -1,5 +1,6 @@
 #include "fuse/session/connection.h"
 
+#include <fcntl.h>
 #include <linux/magic.h>
 
 namespace gofer::fuse {
@@ -35,6 +36,7 @@ bool Connection::ClosesQuietly(fs::Dentry& dentry) {
 void Connection::Close() {
   closed_.store(true, std::memory_order_seq_cst);
   locks_.Clear();
+  flocks_let_go_.clear();
   handles_.Close();
   nodes_.Close();
 }
@@ -62,6 +64,23 @@ void Connection::ReleaseLocks(fs::Dentry& dentry, uint64_t owner) {
   });
   locks_.Release(dentry, owner);
   waiter_.Kick();
+}
+
+void Connection::LetGoOfFlocks() {
+  for (HandleTable::Saved& saved : handles_.All()) {
+    const short type = saved.file.handle->flock();
+    if (type == F_UNLCK) continue;
+    (void)filesystem_.FLock(*saved.file.handle, F_UNLCK).ok();
+    flocks_let_go_.emplace_back(std::move(saved.file.handle), type);
+  }
+}
+
+std::vector<RefPtr<fs::Handle>> Connection::TakeFlocksAgain() {
+  std::vector<RefPtr<fs::Handle>> lost;
+  for (auto& [handle, type] : std::exchange(flocks_let_go_, {})) {
+    if (!filesystem_.FLock(*handle, type).ok()) lost.push_back(std::move(handle));
+  }
+  return lost;
 }
 
 }  // namespace gofer::fuse

@@ -14,6 +14,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <utility>
+#include <vector>
 
 #include "fuse/session/handle_table.h"
 #include "fuse/session/lock_waiter.h"
@@ -62,6 +64,14 @@ class Connection : public RefCounted<Connection> {
   void ReleaseLocks(fs::Dentry& dentry, uint64_t owner);
   LockWaiter& waiter() { return waiter_; }
 
+  // ---- saving and handing over, while no request is served
+
+  fs::PosixLocks& locks() { return locks_; }
+  // As PosixLocks::LetGo and TakeAgain, of flock(2). Returns the files that somebody else has locked
+  // meanwhile.
+  void LetGoOfFlocks();
+  std::vector<RefPtr<fs::Handle>> TakeFlocksAgain();
+
  private:
   friend class RefCounted<Connection>;
   ~Connection() = default;
@@ -77,6 +87,7 @@ class Connection : public RefCounted<Connection> {
   fs::PosixLocks locks_;
   LockWaiter& waiter_;
   std::atomic<bool> closed_{false};
+  std::vector<std::pair<RefPtr<fs::Handle>, short>> flocks_let_go_;
 };
 
 }  // namespace gofer::fuse

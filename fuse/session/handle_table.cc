@@ -1,5 +1,6 @@
 #include "fuse/session/handle_table.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace gofer::fuse {
@@ -16,10 +17,14 @@ HandleTable::Slot* HandleTable::Shard::Find(HandleId id, NodeId node) const {
 
 uint32_t HandleTable::Shard::TakeSlot() {
   if (free != kNoSlot) return std::exchange(free, At(free).next);
-  if (num_slots == UINT32_MAX / kShards) return kNoSlot;
+  if (num_slots == UINT32_MAX / kShards || first_sequence == 0) return kNoSlot;
+  return AddSlot();
+}
+
+uint32_t HandleTable::Shard::AddSlot() {
   if (num_slots % kPageSlots == 0) pages.push_back(std::make_unique<Slot[]>(kPageSlots));
   const uint32_t index = num_slots++;
-  At(index).sequence = 1;
+  At(index).sequence = first_sequence;
   return index;
 }
 
@@ -56,6 +61,74 @@ ErrnoOr<OpenFile> HandleTable::Remove(HandleId id, NodeId node) {
   if (++slot->sequence != 0) slot->next = std::exchange(shard.free, IndexOf(id));
   size_.fetch_sub(1, std::memory_order_relaxed);
   return file;
+}
+
+std::vector<HandleTable::Saved> HandleTable::All() const {
+  std::vector<Saved> all;
+  for (uint32_t number = 0; number < kShards; ++number) {
+    Shard& shard = shards_[number];
+    absl::MutexLock lock(&shard.mu);
+    for (uint32_t index = 0; index < shard.num_slots; ++index) {
+      const Slot& slot = shard.At(index);
+      if (slot.handle == nullptr) continue;
+      all.push_back({.id = IdOf(number, index, slot.sequence),
+                     .node = slot.node,
+                     .file = {.handle = RefPtr<fs::Handle>(slot.handle), .flags = slot.flags}});
+    }
+  }
+  std::sort(all.begin(), all.end(), [](const Saved& a, const Saved& b) { return a.id < b.id; });
+  return all;
+}
+
+uint32_t HandleTable::next_sequence() const {
+  uint32_t next = 1;
+  for (Shard& shard : shards_) {
+    absl::MutexLock lock(&shard.mu);
+    if (shard.first_sequence == 0) return 0;
+    next = std::max(next, shard.first_sequence);
+    for (uint32_t index = 0; index < shard.num_slots; ++index) {
+      const Slot& slot = shard.At(index);
+      const uint32_t unused = slot.sequence + (slot.handle != nullptr ? 1 : 0);
+      if (unused == 0) return 0;
+      next = std::max(next, unused);
+    }
+  }
+  return next;
+}
+
+std::optional<HandleId> HandleTable::Restore(std::vector<Saved> handles, uint32_t next_sequence) {
+  for (const Saved& saved : handles) {
+    const bool possible = SequenceOf(saved.id) != 0 &&
+                          (next_sequence == 0 || SequenceOf(saved.id) < next_sequence) &&
+                          IndexOf(saved.id) < kMaxRestoredSlots;
+    if (!possible) return saved.id;
+  }
+  for (Shard& shard : shards_) {
+    absl::MutexLock lock(&shard.mu);
+    shard.first_sequence = next_sequence;
+  }
+  for (Saved& saved : handles) {
+    Shard& shard = shards_[ShardOf(saved.id)];
+    absl::MutexLock lock(&shard.mu);
+    while (shard.num_slots <= IndexOf(saved.id)) shard.AddSlot();
+    Slot& slot = shard.At(IndexOf(saved.id));
+    if (slot.handle != nullptr) return saved.id;
+    slot = {.handle = saved.file.handle.Release(),
+            .node = saved.node,
+            .flags = saved.file.flags,
+            .sequence = SequenceOf(saved.id),
+            .next = kNoSlot};
+    size_.fetch_add(1, std::memory_order_relaxed);
+  }
+  if (next_sequence == 0) return std::nullopt;
+  for (Shard& shard : shards_) {
+    absl::MutexLock lock(&shard.mu);
+    for (uint32_t index = 0; index < shard.num_slots; ++index) {
+      Slot& slot = shard.At(index);
+      if (slot.handle == nullptr) slot.next = std::exchange(shard.free, index);
+    }
+  }
+  return std::nullopt;
 }
 
 void HandleTable::Close() {

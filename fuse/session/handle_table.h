@@ -17,6 +17,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -50,10 +51,23 @@ class HandleTable {
 
   size_t size() const { return size_.load(std::memory_order_relaxed); }
 
+  // ---- saving and restoring, while no request is served; see NodeTable
+
+  struct Saved {
+    HandleId id;
+    NodeId node;
+    OpenFile file;
+  };
+  std::vector<Saved> All() const;
+  uint32_t next_sequence() const;
+  std::optional<HandleId> Restore(std::vector<Saved> handles, uint32_t next_sequence);
+
  private:
   static constexpr uint32_t kShards = 16;
   static constexpr uint32_t kPageSlots = 128;
   static constexpr uint32_t kNoSlot = UINT32_MAX;
+  // As in NodeTable; a process has about a million descriptors at most.
+  static constexpr uint32_t kMaxRestoredSlots = 1 << 17;
 
   struct Slot {
     fs::Handle* handle;  // one reference; null: free
@@ -69,6 +83,7 @@ class HandleTable {
     uint32_t num_slots ABSL_GUARDED_BY(mu) = 0;
     uint32_t free ABSL_GUARDED_BY(mu) = kNoSlot;
     bool closed ABSL_GUARDED_BY(mu) = false;
+    uint32_t first_sequence ABSL_GUARDED_BY(mu) = 1;  // of a slot that was never used
 
     Slot& At(uint32_t index) const ABSL_SHARED_LOCKS_REQUIRED(mu) {
       return pages[index / kPageSlots][index % kPageSlots];
@@ -77,6 +92,8 @@ class HandleTable {
     Slot* Find(HandleId id, NodeId node) const ABSL_SHARED_LOCKS_REQUIRED(mu);
     // kNoSlot when there can be no more.
     uint32_t TakeSlot() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+    // One more, free.
+    uint32_t AddSlot() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
   };
 
   static HandleId IdOf(uint32_t shard, uint32_t index, uint32_t sequence) {

@@ -40,7 +40,7 @@ void LockWaiter::Kick() {
   if (!waiting_.empty()) kicked_ = true;
 }
 
-void LockWaiter::Cancel(absl::FunctionRef<bool(const Waiting&)> which) {
+void LockWaiter::Cancel(absl::FunctionRef<bool(const Waiting&)> which, End end) {
   std::list<Waiting> cancelled;
   {
     absl::MutexLock lock(&mu_);
@@ -49,12 +49,12 @@ void LockWaiter::Cancel(absl::FunctionRef<bool(const Waiting&)> which) {
       if (which(*at)) cancelled.splice(cancelled.end(), waiting_, at);
     }
     if (trying_ != nullptr && which(*trying_)) {
-      trying_cancelled_ = true;
+      trying_cancelled_ = end;
       const auto tried = [this]() ABSL_SHARED_LOCKS_REQUIRED(mu_) { return trying_ == nullptr; };
       mu_.Await(absl::Condition(&tried));
     }
   }
-  for (Waiting& waiting : cancelled) Complete(waiting, Errno(EINTR));
+  for (Waiting& waiting : cancelled) Complete(waiting, end);
 }
 
 size_t LockWaiter::size() const {
@@ -83,31 +83,45 @@ void LockWaiter::TryFirst(uint64_t round) {
   Waiting& waiting = one.front();
   waiting.round = round;
   trying_ = &waiting;
-  trying_cancelled_ = false;
+  trying_cancelled_.reset();
   mu_.Unlock();
-  ErrnoOr<void> result = waiting.attempt();
+  const bool completed = Attempt(waiting);
   mu_.Lock();
-  if (!result.ok() && result.error() == EAGAIN) {
-    if (!trying_cancelled_) {
+  if (!completed) {
+    const std::optional<End> cancelled = trying_cancelled_;
+    if (!cancelled.has_value()) {
       waiting_.splice(waiting_.end(), one);
       trying_ = nullptr;
       return;
     }
-    result = Errno(EINTR);
+    mu_.Unlock();
+    Complete(waiting, *cancelled);
+    mu_.Lock();
   }
-  mu_.Unlock();
-  Complete(waiting, result);
-  mu_.Lock();
   trying_ = nullptr;
   mu_.Unlock();
   one.clear();  // may close a file
   mu_.Lock();
 }
 
+bool LockWaiter::Attempt(Waiting& waiting) {
+  const RequestGate::TryPass pass(gate_);
+  if (!pass.inside()) return false;
+  const ErrnoOr<void> result = waiting.attempt();
+  if (!result.ok() && result.error() == EAGAIN) return false;
+  Complete(waiting, result);
+  return true;
+}
+
 void LockWaiter::Complete(Waiting& waiting, const ErrnoOr<void>& result) {
   const Reply reply(waiting.request->out);
   waiting.request->Complete(result.ok() ? reply.Finish(waiting.unique)
                                         : reply.Fail(result.error(), waiting.unique));
+}
+
+void LockWaiter::Complete(Waiting& waiting, End end) {
+  if (end == End::kUnanswered) return waiting.request->Complete(0);
+  Complete(waiting, Errno(EINTR));
 }
 
 }  // namespace gofer::fuse

@@ -4,6 +4,9 @@
 // at growing intervals for locks that others hold, since the host can tell of those only by
 // blocking a thread for each.
 //
+// An attempt passes the gate as a request does, but is put off while the gate is closed: nobody who
+// ends a request has to wait for a save.
+//
 // Owner:   the Session. Threads: safe; the thread starts with the first request that waits.
 // Locks:   mu_ is a leaf. The host is asked, and requests are completed, without it.
 // Errors:  ENOLCK when too many wait. A cancelled request gets EINTR.
@@ -16,6 +19,7 @@
 #include <cstdint>
 #include <functional>
 #include <list>
+#include <optional>
 #include <thread>
 
 #include "absl/base/thread_annotations.h"
@@ -24,6 +28,7 @@
 #include "fuse/session/request.h"
 #include "gofer/base/errno.h"
 #include "gofer/base/ref_ptr.h"
+#include "gofer/base/request_gate.h"
 #include "gofer/fs/handle.h"
 
 namespace gofer::fuse {
@@ -42,8 +47,10 @@ class LockWaiter {
     uint64_t round = 0;  // when that was last done
   };
   static constexpr size_t kMaxWaiting = 1024;
+  // How one ends that is cancelled: by EINTR, or without a reply.
+  enum class End { kInterrupted, kUnanswered };
 
-  LockWaiter() = default;
+  explicit LockWaiter(RequestGate& gate) : gate_(gate) {}
   LockWaiter(const LockWaiter&) = delete;
   LockWaiter& operator=(const LockWaiter&) = delete;
   ~LockWaiter();
@@ -54,7 +61,8 @@ class LockWaiter {
   void Kick() ABSL_LOCKS_EXCLUDED(mu_);
   // Ends those for which `which` is true; when it returns they have been completed. Not to be called
   // by Request::Complete.
-  void Cancel(absl::FunctionRef<bool(const Waiting&)> which) ABSL_LOCKS_EXCLUDED(mu_);
+  void Cancel(absl::FunctionRef<bool(const Waiting&)> which, End end = End::kInterrupted)
+      ABSL_LOCKS_EXCLUDED(mu_);
 
   size_t size() const ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -62,13 +70,17 @@ class LockWaiter {
   void Run() ABSL_LOCKS_EXCLUDED(mu_);
   // Lets go of the lock meanwhile.
   void TryFirst(uint64_t round) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // True: it has been completed. False: it has to wait on.
+  bool Attempt(Waiting& waiting);
   static void Complete(Waiting& waiting, const ErrnoOr<void>& result);
+  static void Complete(Waiting& waiting, End end);
 
+  RequestGate& gate_;
   mutable absl::Mutex mu_;
   std::list<Waiting> waiting_ ABSL_GUARDED_BY(mu_);
   // The one that the thread has taken out, and is trying or completing.
   const Waiting* trying_ ABSL_GUARDED_BY(mu_) = nullptr;
-  bool trying_cancelled_ ABSL_GUARDED_BY(mu_) = false;
+  std::optional<End> trying_cancelled_ ABSL_GUARDED_BY(mu_);
   bool kicked_ ABSL_GUARDED_BY(mu_) = false;
   bool ending_ ABSL_GUARDED_BY(mu_) = false;
   std::thread thread_ ABSL_GUARDED_BY(mu_);

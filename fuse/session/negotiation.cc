@@ -1,6 +1,9 @@
 #include "fuse/session/negotiation.h"
 
 #include <algorithm>
+#include <string>
+
+#include "absl/strings/str_cat.h"
 
 namespace gofer::fuse {
 namespace {
@@ -83,6 +86,30 @@ ErrnoOr<Negotiation> Negotiate(const InitReq& request, const SessionOptions& opt
   reply.time_gran = 1;
   reply.max_pages = kMaxPages;
   return result;
+}
+
+absl::Status CheckGranted(const Granted& granted, const SessionOptions& options) {
+  // What the client does differently because of the others, it may go on doing.
+  constexpr struct {
+    uint64_t flag;
+    absl::string_view option;
+  } kReliedOn[] = {
+      {init::kWritebackCache, "--writeback"},
+      {init::kHandleKillprivV2, "--killpriv-v2"},
+      {init::kPosixAcl, "--posix-acl"},
+      {init::kSecurityCtx, "--security-label"},
+      {init::kPosixLocks, "locks of byte ranges"},
+      {init::kFlockLocks, "locks of whole files"},
+  };
+  std::string missing;
+  for (const auto& [flag, option] : kReliedOn) {
+    if (!granted.Has(flag) || (Wanted(options) & flag) != 0) continue;
+    absl::StrAppend(&missing, missing.empty() ? "" : ", ", option);
+  }
+  if (missing.empty()) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("image: a FUSE client was granted ", missing,
+                   ", which is off here; serve it with the options that it was saved with"));
 }
 
 }  // namespace gofer::fuse

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 
+#include "absl/status/status.h"
 #include "fuse/session/options.h"
 #include "fuse/wire/abi.h"
 #include "fuse/wire/requests.h"
@@ -40,6 +41,10 @@ struct Negotiation {
   Granted granted;
 };
 ErrnoOr<Negotiation> Negotiate(const InitReq& request, const SessionOptions& options);
+
+// Whether a client to whom that was granted, by another session, can go on with these options: it
+// relies on what it was granted, and will not ask again. kFailedPrecondition names what is missing.
+absl::Status CheckGranted(const Granted& granted, const SessionOptions& options);
 
 }  // namespace gofer::fuse
 

@@ -8,10 +8,15 @@
 //
 // A node takes 24 bytes here and about 6 for being found by its inode.
 //
+// A node that was restored has the id that it had in another process, and so the shard of that, which
+// is not the one that its inode leads to here. Its inode's shard has it in a list of its own, which
+// costs those who look it up one more lock.
+//
 // Owner:   a Connection. Threads: safe.
-// Locks:   Shard::mu is a leaf, and nothing is released under it. A node's shard follows from its
-//          inode, so that finding, making and forgetting it take one lock, and a node cannot be
-//          found between its last FORGET and its end.
+// Locks:   Shard::restored_mu of any shard > Shard::mu of any other. mu is a leaf, and nothing is
+//          released under either. A node's shard follows from its inode, so that finding, making and
+//          forgetting it take one lock, and a node cannot be found between its last FORGET and its
+//          end; restored_mu does the same for one that was restored.
 // Errors:  EBADF for an id that is no node, or not any more; ENODEV when the table is closed.
 // Source:  spec/fuse.md s.6; spec/virtiofsd-parity.md section O.
 
@@ -23,9 +28,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
 #include "fuse/wire/abi.h"
 #include "gofer/base/errno.h"
@@ -53,6 +60,22 @@ class NodeTable {
   // A file or directory on each of the mounts that nodes are on.
   std::vector<RefPtr<fs::Dentry>> OnePerMount() const;
 
+  // ---- saving and restoring, while no request is served
+
+  struct Saved {
+    NodeId id;
+    RefPtr<fs::Dentry> dentry;
+    uint64_t lookups;
+  };
+  // All nodes but the root, in the order of their ids.
+  std::vector<Saved> All() const;
+  // Every id that was ever given out has an earlier sequence, its upper half, than this; 0: there are
+  // no later ones.
+  uint32_t next_sequence() const;
+  // Puts nodes into an empty table; new ones get ids from `next_sequence` on. An id that such a table
+  // cannot have given out, or that is there twice, is returned; the table is of no use then.
+  std::optional<NodeId> Restore(std::vector<Saved> nodes, uint32_t next_sequence);
+
   // Nodes other than the root, and the lookups of all of them.
   size_t size() const { return size_.load(std::memory_order_relaxed); }
   uint64_t lookups() const;
@@ -61,6 +84,11 @@ class NodeTable {
   static constexpr uint32_t kShards = 16;
   static constexpr uint32_t kPageSlots = 512;
   static constexpr uint32_t kNoSlot = UINT32_MAX;
+  // In `next`: the node is not in a bucket, but in the list of restored ones.
+  static constexpr uint32_t kRestored = UINT32_MAX - 1;
+  // Slots that a shard may have after a restore, four times those that it needs for as many nodes as
+  // a filesystem may have: what bounds the memory that an id can ask for.
+  static constexpr uint32_t kMaxRestoredSlots = 1 << 18;
 
   // Free: dentry is null and next leads to the next free one.
   struct Slot {
@@ -72,6 +100,9 @@ class NodeTable {
   static_assert(sizeof(Slot) == 24);
 
   struct alignas(64) Shard {
+    absl::Mutex restored_mu;
+    // Ids of restored nodes whose inodes lead here, wherever their slots are.
+    absl::flat_hash_map<const fs::Inode*, NodeId> restored ABSL_GUARDED_BY(restored_mu);
     absl::Mutex mu;
     std::vector<std::unique_ptr<Slot[]>> pages ABSL_GUARDED_BY(mu);
     std::vector<uint32_t> buckets ABSL_GUARDED_BY(mu);  // a power of two of them; by inode
@@ -79,6 +110,7 @@ class NodeTable {
     uint32_t num_slots ABSL_GUARDED_BY(mu) = 0;
     uint32_t free ABSL_GUARDED_BY(mu) = kNoSlot;
     bool closed ABSL_GUARDED_BY(mu) = false;
+    uint32_t first_sequence ABSL_GUARDED_BY(mu) = 1;  // of a slot that was never used
 
     Slot& At(uint32_t index) const ABSL_SHARED_LOCKS_REQUIRED(mu) {
       return pages[index / kPageSlots][index % kPageSlots];
@@ -94,6 +126,15 @@ class NodeTable {
   };
 
   static uint64_t HashOf(const fs::Inode& inode);
+  Shard& HomeOf(const fs::Inode& inode) const { return shards_[HashOf(inode) % kShards]; }
+  // As Remember and Forget, of restored nodes. None, or false: it is not one of them.
+  std::optional<NodeId> RememberRestored(RefPtr<fs::Dentry>& dentry);
+  bool ForgetRestored(NodeId id, uint64_t lookups);
+  // Makes slots up to that one.
+  void Extend(Shard& shard, uint32_t index) ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu);
+  static void Count(Slot& slot, RefPtr<fs::Dentry>& dentry);
+  // Takes the node out of its slot, which is free then.
+  RefPtr<fs::Dentry> Vacate(Shard& shard, uint32_t index) ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu);
   static NodeId IdOf(uint32_t shard, uint32_t index, uint32_t sequence) {
     return static_cast<NodeId>(uint64_t{sequence} << 32 | index * kShards | shard);
   }
@@ -105,6 +146,8 @@ class NodeTable {
 
   fs::Dentry& root_;
   std::atomic<size_t> size_{0};
+  // Restored nodes that are still there.
+  std::atomic<size_t> num_restored_{0};
   mutable std::array<Shard, kShards> shards_;
 };
 

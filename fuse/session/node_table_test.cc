@@ -1,10 +1,12 @@
 #include "fuse/session/node_table.h"
 
 #include <atomic>
+#include <optional>
 #include <random>
 #include <set>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "glog/logging.h"
@@ -62,6 +64,89 @@ TEST_F(NodeTableTest, CountsAreExactAndForgettingTooMuchIsHarmless) {
   table_.Forget(a, 5);
   EXPECT_EQ(table_.lookups(), 1u);
   EXPECT_TRUE(table_.Find(b).ok());
+}
+
+TEST_F(NodeTableTest, RestoredNodesGoOnUnderTheirIds) {
+  std::vector<std::string> names;
+  for (int i = 0; i < 200; ++i) world_.tree.Write(names.emplace_back("f" + std::to_string(i)), "");
+  std::set<NodeId> given;
+  for (const std::string& name : names) {
+    const NodeId id = Remember(name);
+    given.insert(id);
+    table_.Forget(id, 1);
+  }
+  // From the other end, so that slots have changed hands.
+  std::vector<NodeId> ids;
+  for (size_t i = names.size(); i-- > 0;) ids.push_back(Remember(names[i]));
+  given.insert(ids.begin(), ids.end());
+  Remember(names[199]);
+
+  // Another process has its inodes elsewhere; another filesystem of this one has too.
+  FuseWorld other("");
+  std::vector<NodeTable::Saved> saved = table_.All();
+  ASSERT_EQ(saved.size(), 200u);
+  for (int i = 0; i < 200; ++i) other.tree.Write(names[static_cast<size_t>(i)], "");
+  const auto look = [&](const std::string& name) {
+    return other.filesystem->LookupUnopened(other.filesystem->root(), *Name::Parse(name))->dentry;
+  };
+  for (NodeTable::Saved& node : saved) {
+    node.dentry = look(world_.filesystem->dentries().PlaceOf(*node.dentry).name);
+  }
+  NodeTable restored(other.filesystem->root());
+  ASSERT_EQ(restored.Restore(std::move(saved), table_.next_sequence()), std::nullopt);
+  EXPECT_EQ(restored.size(), 200u);
+  EXPECT_EQ(restored.lookups(), 201u);
+  for (size_t i = 0; i < names.size(); ++i) {
+    const NodeId id = ids[names.size() - 1 - i];
+    EXPECT_EQ(*restored.Find(id), look(names[i]));
+    EXPECT_EQ(*restored.Remember(look(names[i])), id);
+    restored.Forget(id, i == 199 ? 2 : 1);
+    EXPECT_TRUE(restored.Find(id).ok());
+    restored.Forget(id, 1);
+    EXPECT_FALSE(restored.Find(id).ok());
+  }
+  EXPECT_EQ(restored.size(), 0u);
+  for (const std::string& name : names) {
+    EXPECT_TRUE(given.insert(*restored.Remember(look(name))).second) << "given out again";
+  }
+}
+
+TEST_F(NodeTableTest, TwoNodesThatAreOneFileNowAreTwoStill) {
+  world_.tree.Write("a", "");
+  world_.tree.Write("b", "");
+  const NodeId a = Remember("a");
+  const NodeId b = Remember("b");
+  NodeTable restored(world_.filesystem->root());
+  ASSERT_EQ(restored.Restore({{.id = a, .dentry = Look("a"), .lookups = 1},
+                              {.id = b, .dentry = Look("a"), .lookups = 1}},
+                             table_.next_sequence()),
+            std::nullopt);
+  const NodeId known = *restored.Remember(Look("a"));
+  EXPECT_EQ(known, a);
+  restored.Forget(b, 1);
+  EXPECT_EQ(*restored.Remember(Look("a")), a);
+  restored.Forget(a, 3);
+  EXPECT_EQ(restored.size(), 0u);
+}
+
+TEST_F(NodeTableTest, IdsThatCannotHaveBeenGivenOutAreNotRestored) {
+  world_.tree.Write("a", "");
+  const NodeId a = Remember("a");
+  const auto refused = [&](const std::vector<NodeId>& ids, uint64_t lookups = 1) {
+    NodeTable restored(world_.filesystem->root());
+    std::vector<NodeTable::Saved> nodes;
+    for (const NodeId id : ids) {
+      nodes.push_back({.id = id, .dentry = Look("a"), .lookups = lookups});
+    }
+    return restored.Restore(std::move(nodes), table_.next_sequence()).has_value();
+  };
+  EXPECT_FALSE(refused({a}));
+  EXPECT_TRUE(refused({a, a})) << "twice";
+  EXPECT_TRUE(refused({a}, 0)) << "forgotten";
+  for (const uint64_t bad : {uint64_t{0}, uint64_t{1}, uint64_t{1} << 33, ~uint64_t{0},
+                             (uint64_t{1} << 32) + (1u << 30)}) {
+    EXPECT_TRUE(refused({NodeId{bad}})) << bad;
+  }
 }
 
 TEST_F(NodeTableTest, TheRootIsAlwaysThere) {

@@ -45,7 +45,10 @@ bool IsSilent(Opcode opcode) {
 }  // namespace
 
 Session::Session(fs::Filesystem* filesystem, const SessionOptions& options)
-    : filesystem_(*filesystem), options_(WithImplied(options)), epoch_(NextEpoch()) {}
+    : filesystem_(*filesystem),
+      options_(WithImplied(options)),
+      waiter_(filesystem_.gate()),
+      epoch_(NextEpoch()) {}
 
 Session::~Session() { Reset(); }
 
@@ -130,6 +133,7 @@ Connection* Session::Current(Scratch& scratch) {
 }
 
 void Session::Replace(RefPtr<Connection> connection) {
+  locks_let_go_.store(false);
   {
     absl::MutexLock lock(&mu_);
     std::swap(connection, connection_);
@@ -144,6 +148,10 @@ void Session::Reset() { Replace(nullptr); }
 
 void Session::CancelDeferred() {
   waiter_.Cancel([](const LockWaiter::Waiting&) { return true; });
+}
+
+void Session::DropDeferred() {
+  waiter_.Cancel([](const LockWaiter::Waiting&) { return true; }, LockWaiter::End::kUnanswered);
 }
 
 RefPtr<Connection> Session::connection() const {

@@ -6,6 +6,14 @@
 //   const fuse::Outcome outcome = session.Serve(request, fuse::Serving::kInline, scratch);
 //   if (outcome.kind == fuse::Outcome::Kind::kWouldBlock) ...a worker calls Serve(kWorker)...
 //
+// A transport takes each request through the gate, and keeps it inside until the client has the reply:
+//
+//   const RequestGate::Pass pass(session.gate());           // around Serve and what ends the request
+//
+// So a save, which closes the gate, finds every request either not begun or done and answered. One
+// that waits for a lock (SETLKW is the only one that waits without bound) is outside meanwhile, passes
+// the gate for each attempt, and is not part of what is saved: it has done nothing yet.
+//
 // INIT opens a Connection; a second INIT, DESTROY and Reset end it and all that the client had.
 // Requests in flight then finish on the old one and leave nothing in the new one.
 //
@@ -25,15 +33,20 @@
 #include <cstdint>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "fuse/session/call.h"
 #include "fuse/session/connection.h"
 #include "fuse/session/options.h"
 #include "fuse/session/request.h"
 #include "fuse/session/scratch.h"
+#include "fuse/session/state.h"
 #include "gofer/base/errno.h"
 #include "gofer/base/ref_ptr.h"
+#include "gofer/base/request_gate.h"
 #include "gofer/fs/filesystem.h"
+#include "gofer/fs/snapshot.h"
+#include "gofer/fs/tree_restore.h"
 
 namespace gofer::fuse {
 
@@ -58,6 +71,32 @@ class Session {
   // Ends every deferred request with EINTR.
   void CancelDeferred() ABSL_LOCKS_EXCLUDED(mu_);
 
+  // Ends them without a reply, for a transport whose client will send them again.
+  void DropDeferred();
+
+  RequestGate& gate() const { return filesystem_.gate(); }
+
+  // ---- saving and restoring
+
+  // What the client knows, while the gate is closed. Requests that wait for a lock are for the
+  // transport: it drops them and has the client send them again, or has ended them with EINTR
+  // before.
+  SessionState Save(fs::Snapshot& snapshot) const;
+  // Goes on where another session was saved: the client sends no INIT. One that it sends later starts
+  // anew, as ever. Files that were not found are ESTALE until they are looked up afresh. Before any
+  // request is served; after a failure there is no connection.
+  //   kDataLoss            the state is not one that was saved;
+  //   kFailedPrecondition  the client relies on an option that is off, or locks that it holds cannot
+  //                        be had, each with its file.
+  absl::Status Restore(const SessionState& state, fs::TreeRestore& tree);
+
+  // The successor of a session that was saved needs the locks that this one still holds: gives them
+  // up on the host, and remembers them.
+  void LetGoOfLocks();
+  // The client goes on here after all. kFailedPrecondition names those that somebody else has got
+  // meanwhile: they are lost, without the client being told. Nothing if none was let go.
+  absl::Status TakeLocksAgain();
+
   // The connection that there is now, or null. For tests and for numbers about it.
   RefPtr<Connection> connection() const ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -76,6 +115,7 @@ class Session {
   RefPtr<Connection> connection_ ABSL_GUARDED_BY(mu_);
   // Changes with connection_; no two sessions ever have the same.
   std::atomic<uint64_t> epoch_;
+  std::atomic<bool> locks_let_go_{false};
 };
 
 }  // namespace gofer::fuse

@@ -42,6 +42,22 @@ class RequestGate {
     Counter& counter_;
   };
 
+  // The same for who has something else to do while the gate is closed.
+  class [[nodiscard]] TryPass {
+   public:
+    explicit TryPass(RequestGate& gate) : gate_(gate), counter_(gate.TryEnter()) {}
+    TryPass(const TryPass&) = delete;
+    TryPass& operator=(const TryPass&) = delete;
+    ~TryPass() {
+      if (inside()) gate_.Leave(*counter_);
+    }
+    bool inside() const { return counter_ != nullptr; }
+
+   private:
+    RequestGate& gate_;
+    Counter* const counter_;
+  };
+
   RequestGate() = default;
   RequestGate(const RequestGate&) = delete;
   RequestGate& operator=(const RequestGate&) = delete;
@@ -62,6 +78,14 @@ class RequestGate {
     if (closed_.load(std::memory_order_seq_cst)) [[unlikely]]
       WaitOutside(counter);
     return counter;
+  }
+  // Null: it is closed.
+  Counter* TryEnter() {
+    Counter& counter = CounterOfThread();
+    counter.inside.fetch_add(1, std::memory_order_seq_cst);
+    if (IsOpen()) return &counter;
+    Leave(counter);
+    return nullptr;
   }
   void Leave(Counter& counter) {
     counter.inside.fetch_sub(1, std::memory_order_seq_cst);

@@ -87,5 +87,18 @@ TEST(RequestGateTest, NobodyIsInsideAClosedGate) {
   for (std::thread& request : requests) request.join();
 }
 
+TEST(RequestGateTest, WhoTriesDoesNotWait) {
+  RequestGate gate;
+  {
+    const RequestGate::TryPass pass(gate);
+    EXPECT_TRUE(pass.inside());
+    EXPECT_FALSE(gate.Close(absl::Now() + absl::Milliseconds(1))) << "somebody is inside";
+  }
+  ASSERT_TRUE(gate.Close(absl::InfiniteFuture()));
+  EXPECT_FALSE(RequestGate::TryPass(gate).inside());
+  gate.Open();
+  EXPECT_TRUE(RequestGate::TryPass(gate).inside());
+}
+
 }  // namespace
 }  // namespace gofer

@@ -301,7 +301,10 @@ ErrnoOr<void> Filesystem::FLock(Handle& handle, short type) {
   if (type == F_RDLCK) operation = LOCK_SH;
   if (type == F_WRLCK) operation = LOCK_EX;
   ASSIGN_OR_RETURN(const BorrowedFd fd, FdOf(handle));
-  return sys::FLock(fd, operation);
+  const absl::MutexLock lock(&handle.flock_mu_);
+  RETURN_IF_ERROR(sys::FLock(fd, operation));
+  handle.flock_ = type;
+  return {};
 }
 
 ErrnoOr<RefPtr<Handle>> Filesystem::OpenForLocks(Dentry& dentry) {

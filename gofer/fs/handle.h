@@ -7,6 +7,8 @@
 // Owner:   kept by RefPtr: a LISAFS OpenFd, a FUSE handle table. Keeps its Dentry.
 // Threads: safe. The position of a directory belongs to one reader at a time, see
 //          Filesystem::ReadDir.
+// Locks:   flock_mu_ is held across flock(2), which never waits, so that what is remembered of it is
+//          what the host did last. It stalls only those who lock the same open file.
 
 #ifndef GOFER_FS_HANDLE_H_
 #define GOFER_FS_HANDLE_H_
@@ -39,6 +41,11 @@ class Handle : public RefCounted<Handle> {
   // The flags that count, as it was opened with them.
   int flags() const { return flags_; }
   bool direct() const { return (flags_ & O_DIRECT) != 0; }
+  // The lock of flock(2) that it has: F_RDLCK, F_WRLCK, or F_UNLCK for none.
+  short flock() const ABSL_LOCKS_EXCLUDED(flock_mu_) {
+    const absl::MutexLock lock(&flock_mu_);
+    return flock_;
+  }
 
   // The host descriptor to donate: ours no longer. Before any other thread can know of the Handle.
   UniqueFd Donate() {
@@ -67,6 +74,8 @@ class Handle : public RefCounted<Handle> {
   std::atomic<int> fd_;  // -1: donated; from then on changes once, to one of our own
   absl::Mutex position_mu_;
   std::unique_ptr<DirCursor> cursor_ ABSL_GUARDED_BY(position_mu_);  // of ReadDirFrom
+  mutable absl::Mutex flock_mu_;
+  short flock_ ABSL_GUARDED_BY(flock_mu_) = F_UNLCK;
 };
 
 }  // namespace gofer::fs

@@ -2,10 +2,13 @@
 // file descriptions, so that other sessions and the host see them.
 //
 // An owner is a number that the client gives: a process, mostly. Each owner that holds a lock of a
-// file has a descriptor of its own for it; when that is closed, so are its locks.
+// file has a descriptor of its own for it; when that is closed, so are its locks. Which bytes it has
+// locked is remembered beside the host's own list, which cannot be asked for.
 //
 // Owner:   the Session; ends before the Filesystem, and releases every lock with it.
-// Threads: safe. Locks: mu_ is a leaf; nothing is opened, locked or closed under it.
+// Threads: safe. Locks: mu_ is a leaf; nothing is opened, locked or closed under it. Held::mu keeps
+//          the host and what is remembered in step: it is held across the host's call, which never
+//          waits for a lock, and stalls only the same owner of the same file.
 // Errors:  the host's errno; EAGAIN: another owner or the host holds a lock that is in the way.
 // Source:  spec/fuse.md s.15; fcntl(2), "Open file description locks".
 
@@ -14,6 +17,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
@@ -23,6 +28,13 @@
 #include "gofer/fs/filesystem.h"
 
 namespace gofer::fs {
+
+// The stretches of one file that one owner has locked: apart from each other and ascending.
+using LockRanges = std::vector<LockRange>;
+
+// What they are after the owner has set `range`, or has unlocked it: as POSIX has it, the newest
+// setting of a byte counts, and neighbours of one type are one.
+void ApplyLock(LockRanges& ranges, const LockRange& range);
 
 class PosixLocks {
  public:
@@ -41,6 +53,21 @@ class PosixLocks {
 
   size_t size() const;
 
+  // ---- saving and handing over, while no request is served
+
+  struct OfOwner {
+    RefPtr<Dentry> dentry;
+    uint64_t owner = 0;
+    LockRanges ranges;
+  };
+  // Those that have locked anything.
+  std::vector<OfOwner> All() const;
+  // Gives the host's locks up and remembers them: a successor can take them.
+  void LetGo();
+  // Takes them again. Those whom somebody else was faster than are not held any more: each of them
+  // that is returned has lost the ranges it comes with.
+  std::vector<OfOwner> TakeAgain();
+
  private:
   struct Key {
     const Inode* inode;
@@ -51,14 +78,23 @@ class PosixLocks {
       return H::combine(std::move(h), key.inode, key.owner);
     }
   };
+  struct Held : RefCounted<Held> {
+    explicit Held(RefPtr<Handle> opened) : handle(std::move(opened)) {}
 
-  // The owner's open file, or null.
-  RefPtr<Handle> Find(const Dentry& dentry, uint64_t owner) const ABSL_LOCKS_EXCLUDED(mu_);
-  ErrnoOr<RefPtr<Handle>> FindOrOpen(Dentry& dentry, uint64_t owner) ABSL_LOCKS_EXCLUDED(mu_);
+    const RefPtr<Handle> handle;
+    mutable absl::Mutex mu;
+    LockRanges ranges ABSL_GUARDED_BY(mu);
+  };
+
+  // What the owner has of the file, or null.
+  RefPtr<Held> Find(const Dentry& dentry, uint64_t owner) const ABSL_LOCKS_EXCLUDED(mu_);
+  ErrnoOr<RefPtr<Held>> FindOrOpen(Dentry& dentry, uint64_t owner) ABSL_LOCKS_EXCLUDED(mu_);
+  ErrnoOr<void> SetAndRemember(Held& held, const LockRange& range);
+  std::vector<std::pair<uint64_t, RefPtr<Held>>> Everybody() const ABSL_LOCKS_EXCLUDED(mu_);
 
   Filesystem& filesystem_;
   mutable absl::Mutex mu_;
-  absl::flat_hash_map<Key, RefPtr<Handle>> held_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_map<Key, RefPtr<Held>> held_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace gofer::fs

@@ -3,7 +3,11 @@
 #include <fcntl.h>
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
 #include "gofer/fs/filesystem_fixture.h"
 #include "gtest/gtest.h"
 #include "test/support/temp_tree.h"
@@ -12,6 +16,40 @@ namespace gofer::fs {
 namespace {
 
 using ::gofer::testing::CountOpenFds;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+// "R0-9 W10-" for a lock to read the first ten bytes and one to write all others.
+std::string ToString(const LockRanges& ranges) {
+  std::string text;
+  for (const LockRange& range : ranges) {
+    absl::StrAppend(&text, text.empty() ? "" : " ", range.type == F_RDLCK ? "R" : "W", range.start,
+                    "-");
+    if (range.end != uint64_t{INT64_MAX}) absl::StrAppend(&text, range.end);
+  }
+  return text;
+}
+
+std::string After(LockRanges ranges, const LockRange& range) {
+  ApplyLock(ranges, range);
+  return ToString(ranges);
+}
+
+TEST(ApplyLockTest, TheNewestSettingOfAByteCounts) {
+  const LockRanges two = {{F_RDLCK, 10, 19}, {F_WRLCK, 30, 39}};
+  EXPECT_EQ(After({}, {F_WRLCK, 0, INT64_MAX}), "W0-");
+  EXPECT_EQ(After({}, {F_UNLCK, 0, INT64_MAX}), "");
+  EXPECT_EQ(After(two, {F_UNLCK, 0, INT64_MAX}), "");
+  EXPECT_EQ(After(two, {F_RDLCK, 15, 25}), "R10-25 W30-39") << "grows";
+  EXPECT_EQ(After(two, {F_RDLCK, 20, 29}), "R10-29 W30-39") << "a neighbour";
+  EXPECT_EQ(After(two, {F_RDLCK, 5, 9}), "R5-19 W30-39") << "a neighbour";
+  EXPECT_EQ(After(two, {F_RDLCK, 21, 28}), "R10-19 R21-28 W30-39") << "apart";
+  EXPECT_EQ(After(two, {F_WRLCK, 15, 32}), "R10-14 W15-39") << "over both";
+  EXPECT_EQ(After(two, {F_WRLCK, 12, 13}), "R10-11 W12-13 R14-19 W30-39") << "inside";
+  EXPECT_EQ(After(two, {F_UNLCK, 35, 35}), "R10-19 W30-34 W36-39") << "a hole";
+  EXPECT_EQ(After(two, {F_RDLCK, 0, INT64_MAX}), "R0-");
+  EXPECT_EQ(After({{F_RDLCK, 0, 9}, {F_RDLCK, 20, 29}}, {F_RDLCK, 10, 19}), "R0-29") << "joins";
+}
 
 class PosixLocksTest : public FilesystemTest {
  protected:
@@ -59,6 +97,38 @@ TEST_F(PosixLocksTest, AreReleasedByOwnerByRangeAndByTheSession) {
   EXPECT_EQ(ErrorOf(locks_.Set(file, 7, {F_UNLCK, 0, 10})), 0) << "of who has none";
   locks_.Clear();
   EXPECT_EQ(CountOpenFds(), base);
+}
+
+TEST_F(PosixLocksTest, WhatIsHeldCanBeAskedFor) {
+  Dentry& file = *file_.dentry;
+  EXPECT_THAT(locks_.All(), IsEmpty());
+  EXPECT_EQ(ErrorOf(locks_.Set(file, 7, {F_WRLCK, 0, 99})), 0);
+  EXPECT_EQ(ErrorOf(locks_.Set(file, 7, {F_UNLCK, 40, 49})), 0);
+  EXPECT_EQ(ErrorOf(others_.Set(file, 8, {F_WRLCK, 45, 49})), 0);
+  EXPECT_EQ(ErrorOf(locks_.Set(file, 7, {F_RDLCK, 45, 45})), EAGAIN) << "is not remembered";
+  const std::vector<PosixLocks::OfOwner> all = locks_.All();
+  ASSERT_THAT(all, SizeIs(1));
+  EXPECT_EQ(all[0].owner, 7u);
+  EXPECT_EQ(all[0].dentry, file_.dentry);
+  EXPECT_EQ(ToString(all[0].ranges), "W0-39 W50-99");
+  EXPECT_EQ(ErrorOf(locks_.Set(file, 7, {F_UNLCK, 0, INT64_MAX})), 0);
+  EXPECT_THAT(locks_.All(), IsEmpty());
+}
+
+TEST_F(PosixLocksTest, LocksAreLetGoAndTakenAgain) {
+  Dentry& file = *file_.dentry;
+  EXPECT_EQ(ErrorOf(locks_.Set(file, 7, {F_WRLCK, 0, 9})), 0);
+  EXPECT_EQ(ErrorOf(locks_.Set(file, 7, {F_WRLCK, 20, 29})), 0);
+  locks_.LetGo();
+  EXPECT_THAT(locks_.All(), SizeIs(1));
+  EXPECT_EQ(ErrorOf(others_.Set(file, 1, {F_WRLCK, 0, 99})), 0);
+  EXPECT_EQ(ErrorOf(others_.Set(file, 1, {F_UNLCK, 10, 99})), 0);
+  const std::vector<PosixLocks::OfOwner> lost = locks_.TakeAgain();
+  ASSERT_THAT(lost, SizeIs(1));
+  EXPECT_EQ(lost[0].owner, 7u);
+  EXPECT_EQ(ToString(lost[0].ranges), "W0-9");
+  EXPECT_EQ(ToString(locks_.All().at(0).ranges), "W20-29");
+  EXPECT_EQ(ErrorOf(others_.Set(file, 1, {F_WRLCK, 29, 29})), EAGAIN);
 }
 
 TEST_F(PosixLocksTest, HostilePlaces) {

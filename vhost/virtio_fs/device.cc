@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "glog/logging.h"
 #include "gofer/base/status_macros.h"
 #include "gofer/sys/processors.h"
 
@@ -36,6 +37,10 @@ std::span<const std::byte> Device::config() const {
 }
 
 absl::Status Device::Attach(uint32_t index, vhost::VirtQueue& queue, BorrowedFd kick) {
+  // The guest has been saved, and goes on here.
+  if (const absl::Status taken = session_.TakeLocksAgain(); !taken.ok()) {
+    LOG(ERROR) << "virtio-fs: " << taken.message();
+  }
   ASSIGN_OR_RETURN(servers_[index],
                    QueueServer::Start(session_, queue, kick, slots_,
                                       {.workers = workers_.has_value() ? &*workers_ : nullptr,

@@ -8,6 +8,7 @@
 #include "fuse/wire/buffers.h"
 #include "fuse/wire/reply.h"
 #include "gofer/base/errno.h"
+#include "gofer/base/request_gate.h"
 
 namespace gofer::virtio_fs {
 namespace {
@@ -102,6 +103,7 @@ void QueueServer::Wait() {
 
 void QueueServer::Serve(Slot*& slot, fuse::Serving serving, fuse::Scratch& scratch) {
   DescriptorChain& chain = slot->chain;
+  const RequestGate::Pass pass(session_.gate());  // until the reply is in the ring
   fuse::Outcome outcome;
   if (chain.fault() == DescriptorChain::Fault::kNone) {
     slot->Begin(queue_);

@@ -4,6 +4,7 @@
 
 #include "fuse/session/request.h"
 #include "fuse/session/scratch.h"
+#include "gofer/base/request_gate.h"
 
 namespace gofer::virtio_fs {
 
@@ -75,6 +76,7 @@ void WorkerPool::Run() {
       helped->helpers_.fetch_sub(1, std::memory_order_relaxed);
       continue;
     }
+    const RequestGate::Pass pass(session_.gate());  // until the reply is in the ring
     const fuse::Outcome outcome = session_.Serve(*slot, fuse::Serving::kWorker, scratch);
     if (outcome.kind == fuse::Outcome::Kind::kDone) slot->Complete(outcome.written);
   }
