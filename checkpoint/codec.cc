@@ -22,7 +22,6 @@ constexpr uint32_t kNoBirth = 0xffffffff;
 constexpr uint32_t kNsecEnd = 1'000'000'000;
 constexpr int kTypeShift = 12;
 constexpr uint64_t kMaxFileSize = INT64_MAX;
-constexpr uint32_t kMaxUnreadBytes = 1 << 20;  // the largest pipe that a user may make
 
 template <typename... Parts>
 absl::Status Damaged(const Parts&... parts) {
@@ -324,9 +323,9 @@ absl::Status DecodeHandles(const Filesystem& message, fs::FilesystemState& state
       return Damaged("open file ", row, " has flags 0", absl::Hex(from.flags()), ", known are 0",
                      absl::Hex(fs::kSavedHandleFlags));
     }
-    if (from.unread().size() > kMaxUnreadBytes) {
+    if (from.unread().size() > fs::kMaxUnreadBytes) {
       return Damaged("open file ", row, " has ", from.unread().size(),
-                     " unread bytes, the bound is ", kMaxUnreadBytes);
+                     " unread bytes, the bound is ", fs::kMaxUnreadBytes);
     }
     const uint32_t type = state.inodes[state.dentries[from.dentry()].inode].type;
     if (!from.unread().empty() && type != S_IFIFO) {

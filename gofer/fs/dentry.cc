@@ -340,7 +340,10 @@ void DentryCache::NoteLocked(Dentry& dentry) {
 void DentryCache::HashLocked(Dentry& dentry) {
   DirState& state = dentry.parent_->dir();
   absl::MutexLock lock(&state.children_mu);
-  dentry.hashed_.store(state.children.insert(&dentry).second, std::memory_order_relaxed);
+  // The set tells Dentries apart, not names.
+  const bool is_free = state.children.find(dentry.name()) == state.children.end();
+  if (is_free) state.children.insert(&dentry);
+  dentry.hashed_.store(is_free, std::memory_order_relaxed);
 }
 
 void DentryCache::Destroy(Victims victims) {

@@ -329,12 +329,23 @@ class Filesystem {
   // Marks a Dentry deleted whose file nothing names any more, as an unlink by a client would. EEXIST
   // if something does.
   ErrnoOr<void> SettleDeleted(Dentry& dentry);
+  // What is in a FIFO that a client has open for reading; it stays there. EFBIG if more than `limit`
+  // bytes.
+  ErrnoOr<std::string> PeekFifo(Dentry& fifo, size_t limit);
+  // Takes the first `size` bytes out of it.
+  ErrnoOr<void> SkipFifo(Dentry& fifo, size_t size);
+  // Puts bytes before what is in it. They last as long as somebody has it open.
+  ErrnoOr<void> RefillFifo(Dentry& fifo, absl::string_view bytes);
+  // Waits until what was written to an open file is on its disk, where there is one.
+  ErrnoOr<void> WriteBack(Handle& handle);
   // Where ReadDir goes on in a directory: a cookie of the host.
   ErrnoOr<uint64_t> PositionOf(Handle& handle);
   ErrnoOr<void> SetPosition(Handle& handle, uint64_t cookie);
   // What stands in for a file that is not there any more, or not the one it was: every use of it is
   // ESTALE, and no lookup finds it.
   RefPtr<Dentry> AddStale(Dentry& dir, absl::string_view name, uint32_t type);
+  // One more Dentry of a file, by a name that it does not have any more.
+  RefPtr<Dentry> AddDeleted(Dentry& other);
   // An open file that opens itself when it is first used.
   RefPtr<Handle> MakeUnopened(Dentry& dentry, int flags);
 
@@ -367,6 +378,8 @@ class Filesystem {
   ErrnoOr<PathFd> ReopenByName(const Dentry& dentry, BorrowedFd parent, const std::string& name);
   // The Handle's own host descriptor, opened now if the first was donated.
   ErrnoOr<BorrowedFd> FdOf(Handle& handle);
+  // For one call, and not kept: a FIFO that is open behaves differently to others.
+  ErrnoOr<UniqueFd> OpenFifo(Dentry& fifo, int flags);
   // A descriptor of a regular file or directory for a call that wants one that is not O_PATH.
   ErrnoOr<UniqueFd> OpenForXattr(const Dentry& dentry);
 

@@ -1,11 +1,17 @@
 // What a checkpoint asks of names and open files.
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
 #include <functional>
+#include <string>
 #include <utility>
 
 #include "gofer/base/status_macros.h"
 #include "gofer/fs/filesystem.h"
+#include "gofer/fs/state.h"
 #include "gofer/sys/file_io.h"
+#include "gofer/sys/pipe.h"
 
 namespace gofer::fs {
 
@@ -73,6 +79,51 @@ ErrnoOr<void> Filesystem::SettleDeleted(Dentry& dentry) {
 
 // ---- open files
 
+ErrnoOr<UniqueFd> Filesystem::OpenFifo(Dentry& fifo, int flags) {
+  if (fifo.type() != S_IFIFO) return Errno(EINVAL);
+  ASSIGN_OR_RETURN(const PathFd path_fd, Pin(fifo));
+  return WithFdsToSpare([&] { return proc_fds_.Reopen(path_fd, flags | O_NONBLOCK | O_NOCTTY); });
+}
+
+ErrnoOr<std::string> Filesystem::PeekFifo(Dentry& fifo, size_t limit) {
+  ASSIGN_OR_RETURN(const UniqueFd fd, OpenFifo(fifo, O_RDONLY));
+  return sys::PeekPipe(fd, limit);
+}
+
+ErrnoOr<void> Filesystem::SkipFifo(Dentry& fifo, size_t size) {
+  ASSIGN_OR_RETURN(const UniqueFd fd, OpenFifo(fifo, O_RDONLY));
+  ASSIGN_OR_RETURN(const std::string skipped, sys::DrainPipe(fd, size));
+  return skipped.size() == size ? ErrnoOr<void>() : Errno(ENODATA);
+}
+
+ErrnoOr<void> Filesystem::RefillFifo(Dentry& fifo, absl::string_view bytes) {
+  // With both ends open it is neither refused nor told the end.
+  ASSIGN_OR_RETURN(const UniqueFd fd, OpenFifo(fifo, O_RDWR));
+  ASSIGN_OR_RETURN(const std::string present, sys::DrainPipe(fd, kMaxUnreadBytes));
+  const ErrnoOr<void> first = sys::FillPipe(fd, bytes);
+  const ErrnoOr<void> then = sys::FillPipe(fd, present);
+  return first.ok() ? then : first;
+}
+
+ErrnoOr<void> Filesystem::WriteBack(Handle& handle) {
+  if (handle.dentry().inode().mount().kind() == MountKind::kMemory) return {};
+  const auto sync = [](BorrowedFd fd) -> ErrnoOr<void> {
+    const ErrnoOr<void> synced = sys::FSync(fd);
+    // Some file systems have nothing to write back, and say so.
+    if (!synced.ok() && (synced.error() == EINVAL || synced.error() == EROFS)) return {};
+    return synced;
+  };
+  if (const int own = handle.fd_.load(std::memory_order_acquire); own >= 0) {
+    return sync(BorrowedFd(own));
+  }
+  // It was donated: one for this call will do.
+  ASSIGN_OR_RETURN(const PathFd path_fd, Pin(handle.dentry()));
+  ASSIGN_OR_RETURN(const UniqueFd fd, WithFdsToSpare([&] {
+                     return proc_fds_.Reopen(path_fd, handle.access() | O_NONBLOCK | O_NOCTTY);
+                   }));
+  return sync(fd);
+}
+
 ErrnoOr<uint64_t> Filesystem::PositionOf(Handle& handle) {
   ASSIGN_OR_RETURN(const BorrowedFd fd, FdOf(handle));
   const absl::MutexLock lock(&handle.position_mu_);
@@ -87,6 +138,12 @@ ErrnoOr<void> Filesystem::SetPosition(Handle& handle, uint64_t cookie) {
 
 RefPtr<Dentry> Filesystem::AddStale(Dentry& dir, absl::string_view name, uint32_t type) {
   return dentries_.AddStale(dir, name, inodes_.MakeLost(type));
+}
+
+RefPtr<Dentry> Filesystem::AddDeleted(Dentry& other) {
+  // No name to open it by when it has no descriptor: this one stays.
+  if (const ErrnoOr<PathFd> pinned = Pin(other); pinned.ok()) other.inode().KeepFd();
+  return dentries_.AddUnnamed(*root_, RefPtr<Inode>(&other.inode()));
 }
 
 RefPtr<Handle> Filesystem::MakeUnopened(Dentry& dentry, int flags) {

@@ -8,9 +8,11 @@
 #include <span>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "glog/logging.h"
 #include "gofer/base/status_macros.h"
 #include "gofer/fs/file_judge.h"
 
@@ -39,6 +41,7 @@ uint32_t Snapshot::Add(Dentry& dentry) {
   // the client's choice.
   struct Step {
     RefPtr<Dentry> dentry;
+    RefPtr<Dentry> dir;
     std::string name;
   };
   std::vector<Step> steps;
@@ -49,19 +52,59 @@ uint32_t Snapshot::Add(Dentry& dentry) {
       break;
     }
     DentryCache::Place place = filesystem_.dentries().PlaceOf(*at);
-    steps.push_back({std::move(at), std::move(place.name)});
+    steps.push_back({std::move(at), place.parent, std::move(place.name)});
     at = std::move(place.parent);
   }
   for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
-    const uint32_t parent = std::exchange(row, static_cast<uint32_t>(dentries_.size()));
-    dentry_rows_.emplace(step->dentry.get(), row);
-    state_.dentries.push_back({.parent = parent,
-                               .inode = RowOf(step->dentry->inode()),
-                               .name = std::move(step->name),
-                               .deleted = step->dentry->deleted()});
-    dentries_.push_back(std::move(step->dentry));
+    row = AddName(std::move(step->dentry), step->dir.get(), row, std::move(step->name));
   }
   return row;
+}
+
+uint32_t Snapshot::AddName(RefPtr<Dentry> dentry, const Dentry* dir, uint32_t parent,
+                           std::string name) {
+  const auto row = static_cast<uint32_t>(dentries_.size());
+  const bool is_found =
+      parent == kNoIndex || (dentry->findable() && dir == dentries_[parent].get());
+  // What was not found at an earlier restore has no name to be found by at the next one either.
+  const bool is_gone = dentry->deleted() || dentry->inode().lost();
+  if (!is_found && !is_gone) {
+    if (const uint32_t twin = RowOfTwin(*dentry, parent, name); twin != kNoIndex) {
+      dentry_rows_.emplace(dentry.get(), twin);
+      return twin;
+    }
+    if (!astray_.try_emplace(std::pair(parent, name), row).second) {
+      Refuse(*dentry, "another file in use has had this name too, and it was not found elsewhere");
+    }
+  }
+  // RowOfTwin has added none.
+  dentry_rows_.emplace(dentry.get(), row);
+  state_.dentries.push_back({.parent = parent,
+                             .inode = RowOf(dentry->inode()),
+                             .name = std::move(name),
+                             .deleted = is_gone});
+  dentries_.push_back(std::move(dentry));
+  return row;
+}
+
+uint32_t Snapshot::RowOfTwin(const Dentry& dentry, uint32_t parent, const std::string& name) {
+  const RefPtr<Dentry> present = filesystem_.dentries().Find(*dentries_[parent], name);
+  // Its directory has a row, so this ends here.
+  if (present && &present->inode() == &dentry.inode()) return Add(*present);
+  const auto astray = astray_.find(std::pair(parent, name));
+  if (astray == astray_.end()) return kNoIndex;
+  return &dentries_[astray->second]->inode() == &dentry.inode() ? astray->second : kNoIndex;
+}
+
+void Snapshot::RefuseSharedNames() {
+  for (const auto& [place, row] : astray_) {
+    const RefPtr<Dentry> present =
+        filesystem_.dentries().Find(*dentries_[place.first], place.second);
+    if (present && dentry_rows_.contains(present.get())) {
+      Refuse(*dentries_[row],
+             "another file in use has this name now, and it was not found elsewhere");
+    }
+  }
 }
 
 uint32_t Snapshot::Add(Handle& handle) {
@@ -83,13 +126,20 @@ void Snapshot::Refuse(const Dentry& dentry, absl::string_view why) {
 }
 
 void Snapshot::Record(Dentry& dentry, uint32_t inode_row) {
+  if (dentry.inode().lost()) {
+    state_.inodes[inode_row].type = dentry.type();
+    return;
+  }
   const ErrnoOr<sys::Attr> attr = filesystem_.Stat(dentry);
   if (!attr.ok()) {
     Refuse(dentry, absl::StrCat("cannot be looked at: ", attr.error().ToString()));
     return;
   }
   state_.inodes[inode_row] = InodeStateOf(*attr);
-  if (attr->stx_nlink > 0) return;
+  if (attr->stx_nlink > 0) {
+    if (dentry.deleted()) Refuse(dentry, "was removed, and none of its other names is in use");
+    return;
+  }
   if (dentry.type() != S_IFREG) {
     Refuse(dentry, "is deleted, still in use, and no regular file");
     return;
@@ -120,7 +170,7 @@ ErrnoOr<void> Snapshot::SaveDeletedFile(Dentry& dentry, uint32_t inode_row, cons
     ASSIGN_OR_RETURN(uint64_t hole, filesystem_.Seek(*handle, *data, SEEK_HOLE));
     hole = std::min<uint64_t>(hole, attr.stx_size);
     if (*data >= hole) break;
-    if (hole - *data > options_.max_deleted_bytes - deleted_bytes_) return Errno(EFBIG);
+    if (hole - *data > options_.max_deleted_bytes - saved_bytes_) return Errno(EFBIG);
     Extent extent;
     extent.offset = *data;
     extent.data.resize(hole - *data);
@@ -128,7 +178,7 @@ ErrnoOr<void> Snapshot::SaveDeletedFile(Dentry& dentry, uint32_t inode_row, cons
         const size_t got,
         filesystem_.Read(*handle, std::as_writable_bytes(std::span(extent.data)), extent.offset));
     extent.data.resize(got);
-    deleted_bytes_ += got;
+    saved_bytes_ += got;
     if (got > 0) file.extents.push_back(std::move(extent));
     offset = hole;
   }
@@ -136,18 +186,68 @@ ErrnoOr<void> Snapshot::SaveDeletedFile(Dentry& dentry, uint32_t inode_row, cons
   return {};
 }
 
-absl::StatusOr<FilesystemState> Snapshot::Finish() && {
-  std::vector<bool> recorded(state_.inodes.size());
-  for (size_t row = 0; row < dentries_.size(); ++row) {
-    const uint32_t inode_row = state_.dentries[row].inode;
-    // Of several names one that is not deleted is the better way to look at a file; the root and
-    // most files have just one.
-    if (recorded[inode_row]) continue;
-    recorded[inode_row] = true;
-    Record(*dentries_[row], inode_row);
+void Snapshot::SaveFifo(Dentry& dentry, uint32_t handle_row) {
+  const auto is_same = [&](const Unread& other) { return &other.fifo->inode() == &dentry.inode(); };
+  if (std::any_of(unread_.begin(), unread_.end(), is_same)) return;
+  const uint64_t left = options_.max_deleted_bytes - saved_bytes_;
+  ErrnoOr<std::string> unread =
+      filesystem_.PeekFifo(dentry, std::min<uint64_t>(left, kMaxUnreadBytes));
+  if (!unread.ok()) {
+    Refuse(dentry,
+           unread.error() == EFBIG
+               ? absl::StrCat("is a FIFO with more to read than the ", kMaxUnreadBytes,
+                              " bytes that are saved, or what is left of the ",
+                              options_.max_deleted_bytes, " of --max_deleted_bytes")
+               : absl::StrCat("is a FIFO that cannot be read: ", unread.error().ToString()));
+    return;
+  }
+  saved_bytes_ += unread->size();
+  unread_.push_back({.fifo = RefPtr<Dentry>(&dentry), .size = unread->size()});
+  state_.handles[handle_row].unread = *std::move(unread);
+}
+
+void Snapshot::TakeUnread() {
+  for (const Unread& unread : unread_) {
+    if (unread.size == 0) continue;
+    if (const ErrnoOr<void> taken = filesystem_.SkipFifo(*unread.fifo, unread.size); !taken.ok()) {
+      // Who has opened it meanwhile was given some of it. It is saved all the same.
+      LOG(WARNING) << "checkpoint: a FIFO has changed while it was saved: "
+                   << taken.error().ToString();
+    }
+  }
+}
+
+absl::Status Snapshot::WriteBack() {
+  absl::flat_hash_set<const Inode*> done;
+  for (const RefPtr<Handle>& handle : handles_) {
+    Dentry& dentry = handle->dentry();
+    if (dentry.type() != S_IFREG || !handle->writable() || dentry.inode().lost()) continue;
+    if (!done.insert(&dentry.inode()).second) continue;
+    if (const ErrnoOr<void> written = filesystem_.WriteBack(*handle); !written.ok()) {
+      Refuse(dentry, absl::StrCat("what was written to it cannot be brought to its disk: ",
+                                  written.error().ToString()));
+    }
+  }
+  return Refused();
+}
+
+absl::StatusOr<FilesystemState> Snapshot::Finish() {
+  RefuseSharedNames();
+  // Of several names one that is not deleted is the way to look at a file.
+  std::vector<uint32_t> row_of_inode(state_.inodes.size(), kNoIndex);
+  for (uint32_t row = 0; row < dentries_.size(); ++row) {
+    uint32_t& known = row_of_inode[state_.dentries[row].inode];
+    if (known == kNoIndex || state_.dentries[known].deleted) known = row;
+  }
+  for (uint32_t inode_row = 0; inode_row < row_of_inode.size(); ++inode_row) {
+    Record(*dentries_[row_of_inode[inode_row]], inode_row);
   }
   for (size_t row = 0; row < handles_.size(); ++row) {
-    if (handles_[row]->dentry().type() != S_IFDIR) continue;
+    Dentry& dentry = handles_[row]->dentry();
+    if (dentry.type() == S_IFIFO && handles_[row]->readable() && !dentry.inode().lost()) {
+      SaveFifo(dentry, static_cast<uint32_t>(row));
+    }
+    if (dentry.type() != S_IFDIR) continue;
     const ErrnoOr<uint64_t> position = filesystem_.PositionOf(*handles_[row]);
     if (!position.ok()) {
       Refuse(handles_[row]->dentry(), absl::StrCat("the position in its listing is not to be had: ",
@@ -156,7 +256,12 @@ absl::StatusOr<FilesystemState> Snapshot::Finish() && {
     }
     state_.handles[row].position = *position;
   }
-  if (refused_.empty()) return std::move(state_);
+  RETURN_IF_ERROR(Refused());
+  return std::move(state_);
+}
+
+absl::Status Snapshot::Refused() const {
+  if (refused_.empty()) return absl::OkStatus();
   const size_t named = std::min(refused_.size(), kMaxNamed);
   return absl::FailedPreconditionError(absl::StrCat(
       refused_.size(), " files cannot be saved: ",

@@ -3,11 +3,16 @@
 //   fs::Snapshot snapshot(filesystem, options);
 //   const uint32_t row = snapshot.Add(dentry);   // the front ends, for everything they have ids for
 //   ASSIGN_OR_RETURN(FilesystemState state, snapshot.Finish());
+//   RETURN_IF_ERROR(snapshot.WriteBack());       // before the state is kept anywhere
+//   snapshot.TakeUnread();                       // when it is, and the clients will go on with it
 //
-// What nobody adds is not saved: a cached name may not be there any more later.
+// What nobody adds is not saved: a cached name may not be there any more later. Dentries that have one
+// place (see Filesystem::Resettle) are saved as one.
 //
-// Owner:   a save; keeps what was added. Threads: one, while the gate of requests is closed.
-// Errors:  Finish: kFailedPrecondition names every file that cannot be saved, and why.
+// Owner:   a save; keeps what was added.
+// Threads: one; Add and Finish while the gate of requests is closed, TakeUnread as long as it is not
+//          opened any more.
+// Errors:  Finish and WriteBack: kFailedPrecondition names every file that cannot be saved, and why.
 // Source:  the design's section on checkpoints; spec/security.md s.6.
 
 #ifndef GOFER_FS_SNAPSHOT_H_
@@ -16,6 +21,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -31,7 +37,7 @@
 namespace gofer::fs {
 
 struct SnapshotOptions {
-  // Data of open files without a name, all together. Beyond it the save is refused.
+  // Data of open files without a name and of FIFOs, all together. Beyond it the save is refused.
   uint64_t max_deleted_bytes = uint64_t{64} << 20;
 };
 
@@ -46,11 +52,28 @@ class Snapshot {
   // The row of an open file, likewise.
   uint32_t Add(Handle& handle);
 
-  // Asks the host what all files are now.
-  absl::StatusOr<FilesystemState> Finish() &&;
+  // Asks the host what all files are now. Once.
+  absl::StatusOr<FilesystemState> Finish();
+  // Writes back what clients have open for writing: a state that is kept is of files that are kept.
+  absl::Status WriteBack();
+  // Takes out of FIFOs what was saved of them, so that it is not there twice for who goes on with the
+  // state while others keep the FIFO open.
+  void TakeUnread();
 
  private:
+  struct Unread {
+    RefPtr<Dentry> fifo;
+    size_t size;
+  };
+
   uint32_t RowOf(Inode& inode);
+  // The row of a name below a directory that has one.
+  uint32_t AddName(RefPtr<Dentry> dentry, const Dentry* dir, uint32_t parent, std::string name);
+  // That of another Dentry which has the same place and file; kNoIndex if there is none.
+  uint32_t RowOfTwin(const Dentry& dentry, uint32_t parent, const std::string& name);
+  void RefuseSharedNames();
+  void SaveFifo(Dentry& dentry, uint32_t handle_row);
+  absl::Status Refused() const;
   // Fills a row of inodes by one of its names.
   void Record(Dentry& dentry, uint32_t inode_row);
   ErrnoOr<void> SaveDeletedFile(Dentry& dentry, uint32_t inode_row, const sys::Attr& attr);
@@ -64,7 +87,10 @@ class Snapshot {
   absl::flat_hash_map<const Dentry*, uint32_t> dentry_rows_;
   absl::flat_hash_map<const Handle*, uint32_t> handle_rows_;
   absl::flat_hash_map<const Inode*, uint32_t> inode_rows_;
-  uint64_t deleted_bytes_ = 0;
+  // Those that lookups do not find, by the place that they believe to have.
+  absl::flat_hash_map<std::pair<uint32_t, std::string>, uint32_t> astray_;
+  std::vector<Unread> unread_;
+  uint64_t saved_bytes_ = 0;  // of options_.max_deleted_bytes
   std::vector<std::string> refused_;
 };
 

@@ -77,12 +77,16 @@ struct DeletedFileState {
 // the same for all (O_CLOEXEC).
 inline constexpr uint32_t kSavedHandleFlags = O_ACCMODE | O_DIRECT | O_SYNC | O_NOATIME;
 
+// What a FIFO may hold to be saved: the largest pipe that a user may make.
+inline constexpr size_t kMaxUnreadBytes = 1 << 20;
+
 struct HandleState {
   uint32_t dentry = 0;
   uint32_t flags = 0;  // of kSavedHandleFlags
   // Of a directory: the host's cookie of the entry to be read next.
   uint64_t position = 0;
-  // Of a FIFO open for reading: what had been written and not yet read.
+  // Of a FIFO open for reading: what had been written and not yet read. Of several that are open
+  // the first has it.
   std::string unread;
   friend bool operator==(const HandleState&, const HandleState&) = default;
 };

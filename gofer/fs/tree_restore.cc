@@ -213,6 +213,7 @@ ErrnoOr<RefPtr<Handle>> TreeRestore::Reopen(const HandleState& state) {
 
 absl::Status TreeRestore::Take() {
   RETURN_IF_ERROR(MakeDeletedFiles());
+  TakeOtherNames();
   for (uint32_t row = 1; row < rows_.size(); ++row) {
     if (rows_[row].dentry) continue;
     const DentryState& saved = state_.dentries[row];
@@ -224,6 +225,34 @@ absl::Status TreeRestore::Take() {
     const HandleState& saved = state_.handles[row];
     handles_[row] =
         filesystem_.MakeUnopened(*rows_[saved.dentry].dentry, static_cast<int>(saved.flags));
+  }
+  return RefillFifos();
+}
+
+void TreeRestore::TakeOtherNames() {
+  std::vector<uint32_t> named(state_.inodes.size(), kNoIndex);
+  for (uint32_t row = 0; row < rows_.size(); ++row) {
+    if (rows_[row].dentry && !state_.dentries[row].deleted) named[state_.dentries[row].inode] = row;
+  }
+  for (uint32_t row = 1; row < rows_.size(); ++row) {
+    const DentryState& saved = state_.dentries[row];
+    if (rows_[row].dentry || !saved.deleted || named[saved.inode] == kNoIndex) continue;
+    const Row& other = rows_[named[saved.inode]];
+    if (!other.dentry->inode().lost()) rows_[row].dentry = filesystem_.AddDeleted(*other.dentry);
+  }
+}
+
+absl::Status TreeRestore::RefillFifos() {
+  for (uint32_t row = 0; row < handles_.size(); ++row) {
+    const HandleState& saved = state_.handles[row];
+    Dentry& fifo = handles_[row]->dentry();
+    if (saved.unread.empty() || fifo.inode().lost()) continue;
+    // They last: the handle is open.
+    if (const ErrnoOr<void> refilled = filesystem_.RefillFifo(fifo, saved.unread); !refilled.ok()) {
+      return ToStatus(refilled.error(),
+                      absl::StrCat(absl::CHexEscape(PathOf(saved.dentry)), ": putting back ",
+                                   saved.unread.size(), " bytes that had not been read"));
+    }
   }
   return absl::OkStatus();
 }

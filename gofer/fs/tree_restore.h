@@ -107,6 +107,10 @@ class TreeRestore {
   void Meet(Dentry& dir, absl::string_view name, const Entry& entry);
   void OpenHandles();
   ErrnoOr<RefPtr<Handle>> Reopen(const HandleState& state);
+  // A file that was removed by one of its names is taken by another.
+  void TakeOtherNames();
+  // What had not been read of FIFOs is read first again.
+  absl::Status RefillFifos();
   absl::Status MakeDeletedFiles();
   absl::Status MakeDeletedFile(const DeletedFileState& file);
 

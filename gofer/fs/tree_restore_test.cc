@@ -277,5 +277,161 @@ TEST_F(TreeRestoreTest, TooMuchDeletedDataRefusesTheSave) {
   EXPECT_THAT(refused.message(), HasSubstr("2 bytes of --max_deleted_bytes"));
 }
 
+// ---- FIFOs
+
+class FifoRestoreTest : public TreeRestoreTest {
+ protected:
+  FifoRestoreTest() {
+    tree_.Fifo("fifo");
+    // Somebody else on the host who has both ends.
+    other_ = UniqueFd(open(tree_.At("fifo").c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC));
+  }
+  void Put(absl::string_view text) {
+    ASSERT_EQ(write(other_.get(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
+  }
+  // As a client does with the descriptor that it is given.
+  static std::string ReadAll(Filesystem& fs, Dentry& fifo) {
+    const UniqueFd fd = (*fs.Open(fifo, O_RDONLY))->Donate();
+    std::string text(100, '\0');
+    const ssize_t got = read(fd.get(), text.data(), text.size());
+    text.resize(got > 0 ? static_cast<size_t>(got) : 0);
+    return text;
+  }
+
+  UniqueFd other_;
+};
+
+TEST_F(FifoRestoreTest, WhatWasNotReadIsReadFirst) {
+  RefPtr<Dentry> fifo = Walk("fifo").dentry;
+  RefPtr<Handle> reader = *fs_->Open(*fifo, O_RDONLY);
+  RefPtr<Handle> second = *fs_->Open(*fifo, O_RDONLY);
+  RefPtr<Handle> writer = *fs_->Open(*fifo, O_WRONLY);
+  Put("saved ");
+  const uint32_t write_row = snapshot_->Add(*writer);
+  const uint32_t row = snapshot_->Add(*reader);
+  const uint32_t second_row = snapshot_->Add(*second);
+  absl::StatusOr<FilesystemState> state = snapshot_->Finish();
+  ASSERT_TRUE(state.ok()) << state.status();
+  EXPECT_EQ(state->handles[row].unread, "saved ");
+  EXPECT_EQ(state->handles[second_row].unread, "");
+  EXPECT_EQ(state->handles[write_row].unread, "");
+  state_ = *std::move(state);
+  snapshot_->TakeUnread();
+  reader = second = writer = nullptr;
+  fifo = nullptr;
+  snapshot_.reset();
+  Put("later");
+  ASSERT_THAT(Examine().findings, IsEmpty());
+  ASSERT_TRUE(restore_->Take().ok());
+  EXPECT_TRUE(restore_->handle(write_row)->writable());
+  EXPECT_EQ(ReadAll(*fs_, restore_->handle(row)->dentry()), "saved later");
+}
+
+TEST_F(FifoRestoreTest, ASaveAloneTakesNothing) {
+  const RefPtr<Dentry> fifo = Walk("fifo").dentry;
+  const RefPtr<Handle> reader = *fs_->Open(*fifo, O_RDONLY);
+  Put("still here");
+  snapshot_->Add(*reader);
+  ASSERT_TRUE(snapshot_->Finish().ok());
+  EXPECT_EQ(ReadAll(*fs_, *fifo), "still here");
+}
+
+TEST_F(FifoRestoreTest, ItLastsWithoutAnybodyElse) {
+  RefPtr<Handle> reader = *fs_->Open(*Walk("fifo").dentry, O_RDONLY);
+  Put("alone");
+  const uint32_t row = snapshot_->Add(*reader);
+  reader = nullptr;
+  Save();
+  other_.Reset();  // with the last of them the kernel drops what is in it
+  ASSERT_THAT(Examine().findings, IsEmpty());
+  ASSERT_TRUE(restore_->Take().ok());
+  EXPECT_EQ(ReadAll(*fs_, restore_->handle(row)->dentry()), "alone");
+}
+
+TEST_F(FifoRestoreTest, TooMuchInItRefusesTheSave) {
+  snapshot_ = std::make_unique<Snapshot>(*fs_, SnapshotOptions{.max_deleted_bytes = 3});
+  const RefPtr<Handle> reader = *fs_->Open(*Walk("fifo").dentry, O_RDONLY);
+  Put("four");
+  snapshot_->Add(*reader);
+  EXPECT_THAT(snapshot_->Finish().status().message(), HasSubstr("/fifo: is a FIFO with more"));
+}
+
+// ---- names that changed before the save
+
+TEST_F(TreeRestoreTest, DentriesOfOnePlaceAreSavedAsOne) {
+  tree_.Link("dir/file", "dir/link2");
+  RefPtr<Dentry> file = Walk("dir/file").dentry;
+  RefPtr<Dentry> link = Walk("dir/link2").dentry;
+  tree_.Unlink("dir/file");
+  ASSERT_TRUE(fs_->Resettle(*file, *Walk("dir").dentry, N("link2"), /*share_place=*/true).ok());
+  ASSERT_FALSE(file->findable());
+  const uint32_t row = snapshot_->Add(*file);
+  EXPECT_EQ(snapshot_->Add(*link), row);
+  EXPECT_EQ(snapshot_->Add(*file), row);
+  file = link = nullptr;
+  Save();
+  EXPECT_THAT(Examine().findings, IsEmpty());
+}
+
+TEST_F(TreeRestoreTest, TwoFilesOfOneNameAreNoImage) {
+  const RefPtr<Dentry> old = Walk("top").dentry;
+  Replace(tree_, "top");
+  const RefPtr<Dentry> present = Walk("top").dentry;
+  ASSERT_NE(old, present);
+  snapshot_->Add(*old);
+  snapshot_->Add(*present);
+  EXPECT_THAT(snapshot_->Finish().status().message(), HasSubstr("/top: another file in use"));
+}
+
+TEST_F(TreeRestoreTest, AFileRemovedByOneOfItsNamesIsKeptByAnother) {
+  ASSERT_TRUE(fs_->MakeLink(fs_->root(), N("other"), *Walk("top").dentry).ok());
+  RefPtr<Handle> handle = *fs_->OpenWith(*Walk("top").dentry, O_RDWR);
+  ASSERT_TRUE(fs_->Unlink(fs_->root(), N("top"), 0).ok());
+  const uint32_t row = snapshot_->Add(*handle);
+  const uint32_t other = Add("other");
+  handle = nullptr;
+  Save();
+  EXPECT_THAT(state_.deleted_files, IsEmpty());
+  ASSERT_THAT(Examine().findings, IsEmpty());
+  ASSERT_TRUE(restore_->Take().ok());
+  Dentry& removed = restore_->handle(row)->dentry();
+  EXPECT_TRUE(removed.deleted());
+  EXPECT_EQ(&removed.inode(), &restore_->dentry(other)->inode());
+  EXPECT_TRUE(fs_->Write(*restore_->handle(row), std::as_bytes(std::span("TOP", 3)), 0).ok());
+  EXPECT_EQ(tree_.Read("other"), "TOP");
+}
+
+TEST_F(TreeRestoreTest, AFileWhoseOnlyNameInUseIsGoneIsRefusedIfItHasOthers) {
+  tree_.Link("top", "other");
+  const RefPtr<Handle> handle = *fs_->OpenWith(*Walk("top").dentry, O_RDWR);
+  ASSERT_TRUE(fs_->Unlink(fs_->root(), N("top"), 0).ok());
+  snapshot_->Add(*handle);
+  EXPECT_THAT(snapshot_->Finish().status().message(), HasSubstr("/top: was removed"));
+}
+
+TEST_F(TreeRestoreTest, WhatIsStaleStaysSoThroughAnotherSave) {
+  const uint32_t row = Add("dir/file");
+  const uint32_t open_row = AddOpen("top", O_RDONLY);
+  Save();
+  Replace(tree_, "dir/file");
+  tree_.Unlink("top");
+  Examine();
+  ASSERT_TRUE(restore_->Take().ok());
+  auto again = std::make_unique<Snapshot>(*fs_, SnapshotOptions());
+  const uint32_t row2 = again->Add(*restore_->dentry(row));
+  again->Add(*Walk("dir/file").dentry);  // looked up afresh
+  const uint32_t open_row2 = again->Add(*restore_->handle(open_row));
+  absl::StatusOr<FilesystemState> state = again->Finish();
+  ASSERT_TRUE(state.ok()) << state.status();
+  state_ = *std::move(state);
+  again.reset();
+  restore_.reset();
+  EXPECT_THAT(Examine().findings, IsEmpty());
+  ASSERT_TRUE(restore_->Take().ok());
+  EXPECT_EQ(ErrorOf(fs_->Stat(*restore_->dentry(row2))), ESTALE);
+  std::byte byte;
+  EXPECT_EQ(ErrorOf(fs_->Read(*restore_->handle(open_row2), std::span(&byte, 1), 0)), ESTALE);
+}
+
 }  // namespace
 }  // namespace gofer::fs
