@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
@@ -67,6 +68,35 @@ std::vector<int> NeededCapabilities(const CapabilityOptions& options) {
   }
   for (const int capability : options.removed) std::erase(needed, capability);
   return needed;
+}
+
+std::string CapabilityName(int capability) {
+  const char* const name = capng_capability_to_name(static_cast<unsigned>(capability));
+  return name == nullptr ? absl::StrCat(capability) : absl::AsciiStrToUpper(name);
+}
+
+absl::string_view CapabilityReason(int capability) {
+  switch (capability) {
+    case CAP_CHOWN:
+      return "new files get the client's owner";
+    case CAP_DAC_OVERRIDE:
+      return "the client checks permissions itself";
+    case CAP_FOWNER:
+      return "mode, times and extended attributes of others' files";
+    case CAP_FSETID:
+      return "setuid and setgid bits stay where a request sets them";
+    case CAP_SETUID:
+    case CAP_SETGID:
+      return "to be the client's user while making a file or connecting to a socket";
+    case CAP_MKNOD:
+      return "--make_devices: clients make device nodes";
+    case CAP_SETFCAP:
+      return "--file_capabilities: clients set them";
+    case CAP_DAC_READ_SEARCH:
+      return "--inode_file_handles: files are opened by handle";
+    default:
+      return "--modcaps";
+  }
 }
 
 absl::Status ModifyCapabilities(absl::string_view list, CapabilityOptions& options) {

@@ -11,6 +11,7 @@
 #ifndef GOFER_SERVER_CAPABILITIES_H_
 #define GOFER_SERVER_CAPABILITIES_H_
 
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -44,6 +45,10 @@ absl::Status ModifyCapabilities(absl::string_view list, CapabilityOptions& optio
 // keeps always, DAC_READ_SEARCH and SYS_CHROOT, is not needed: DAC_OVERRIDE covers the first unless
 // files are opened by handle, and the root is pivoted into before capabilities go.
 std::vector<int> NeededCapabilities(const CapabilityOptions& options);
+
+// Without CAP_, as capabilities(7) has it; and what a gofer keeps it for.
+std::string CapabilityName(int capability);
+absl::string_view CapabilityReason(int capability);
 
 // No exec can ever gain another capability. Nothing to do, and no error, without CAP_SETPCAP: then
 // no_new_privs has to be enough.

@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "gofer/base/errno.h"
 #include "gofer/base/status_macros.h"
 #include "gofer/server/seccomp_rules.h"
@@ -82,6 +84,28 @@ absl::Status AddRule(const Filter& filter, const SeccompRule& rule) {
   return Check(result, absl::StrCat("rule for ", rule.name));
 }
 
+std::string Describe(const Condition& condition) {
+  const std::string argument = absl::StrCat("arg", condition.argument);
+  if (condition.mask == kDescriptorMask && condition.value == 0) {
+    return absl::StrCat(argument, " is a descriptor");
+  }
+  if (condition.value == 0 && condition.mask != 0xffffffff) {
+    return absl::StrFormat("%s has none of %#x", argument, condition.mask);
+  }
+  if (condition.mask == 0xffffffff) {
+    return absl::StrFormat("%s is %#x", argument, condition.value);
+  }
+  return absl::StrFormat("%s & %#x is %#x", argument, condition.mask, condition.value);
+}
+
+std::string Describe(const SeccompRule& rule) {
+  std::vector<std::string> conditions;
+  for (const Condition& condition : rule.conditions) {
+    if (condition.mask != 0) conditions.push_back(Describe(condition));
+  }
+  return absl::StrJoin(conditions, ", ");
+}
+
 }  // namespace
 
 absl::StatusOr<SeccompMode> ParseSeccompMode(absl::string_view text) {
@@ -126,6 +150,7 @@ absl::Status InstallSeccompFilter(const SeccompOptions& options) {
   for (const SeccompRule& rule : SeccompRules()) {
     if (Wanted(rule.set, options)) RETURN_IF_ERROR(AddRule(filter, rule));
   }
+  // What follows is in AllowedCalls, too.
   // A signal only to ourselves (abort), not to what else lives in the pid namespace.
   const struct scmp_arg_cmp self = {.arg = 0,
                                     .op = SCMP_CMP_MASKED_EQ,
@@ -148,6 +173,43 @@ absl::Status InstallSeccompFilter(const SeccompOptions& options) {
       Check(seccomp_rule_add_array(filter.get(), SCMP_ACT_ERRNO(ENOSYS), SYS_clone3, 0, nullptr),
             "clone3"));
   return Check(seccomp_load(filter.get()), "load");
+}
+
+std::vector<AllowedCall> AllowedCalls(const SeccompOptions& options) {
+  std::vector<AllowedCall> calls;
+  if (options.mode == SeccompMode::kNone) return calls;
+  for (const SeccompRule& rule : SeccompRules()) {
+    if (!Wanted(rule.set, options)) continue;
+    calls.push_back(
+        {.name = rule.name, .arguments = Describe(rule), .answer = "allow", .reason = rule.reason});
+  }
+  calls.push_back({.name = "tgkill",
+                   .arguments = "arg0 is the process itself",
+                   .answer = "allow",
+                   .reason = "abort; end a wait of a thread"});
+  calls.push_back({.name = "openat",
+                   .arguments = "arg0 is AT_FDCWD",
+                   .answer = "ENOENT",
+                   .reason = "libraries that look for files find none"});
+  calls.push_back({.name = "clone3",
+                   .arguments = "",
+                   .answer = "ENOSYS",
+                   .reason = "its flags are in memory; the C library uses clone then"});
+  return calls;
+}
+
+absl::string_view AnswerToOtherCalls(SeccompMode mode) {
+  switch (mode) {
+    case SeccompMode::kKill:
+      return "the process is killed";
+    case SeccompMode::kTrap:
+      return "the process exits with status 159";
+    case SeccompMode::kLog:
+      return "allowed, and noted in the audit log";
+    case SeccompMode::kNone:
+      return "allowed";
+  }
+  return "?";
 }
 
 }  // namespace gofer::server

@@ -7,6 +7,9 @@
 #ifndef GOFER_SERVER_SECCOMP_FILTER_H_
 #define GOFER_SERVER_SECCOMP_FILTER_H_
 
+#include <string>
+#include <vector>
+
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -45,6 +48,19 @@ struct SeccompOptions {
 };
 
 absl::Status InstallSeccompFilter(const SeccompOptions& options);
+
+// A call that does not end the process, for people to read.
+struct AllowedCall {
+  std::string name;
+  std::string arguments;  // what they must be, such as "arg0 is a descriptor"; empty: anything
+  std::string answer;     // "allow", or the errno that it always gets
+  std::string reason;
+};
+
+// All that InstallSeccompFilter lets pass, in the order of the table.
+std::vector<AllowedCall> AllowedCalls(const SeccompOptions& options);
+// What comes of any other call.
+absl::string_view AnswerToOtherCalls(SeccompMode mode);
 
 }  // namespace gofer::server
 

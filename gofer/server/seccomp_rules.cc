@@ -30,7 +30,7 @@ constexpr Condition Int(uint8_t argument, uint32_t value) { return {argument, 0x
 constexpr Condition Without(uint8_t argument, uint32_t bits) { return {argument, bits, 0}; }
 // A descriptor, so neither AT_FDCWD nor anything else negative: no path is ever taken from the
 // working directory.
-constexpr Condition Directory(uint8_t argument) { return {argument, 0x80000000, 0}; }
+constexpr Condition Directory(uint8_t argument) { return {argument, kDescriptorMask, 0}; }
 constexpr Condition FutexCommand(uint32_t command) {
   return {1, ~static_cast<uint32_t>(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME), command};
 }
@@ -222,10 +222,7 @@ constexpr SeccompRule kRules[] = {
 
     {CALL(mknodat), kFuseDevices, {Directory(0)}, "MKNOD"},
 
-    {CALL(getsockopt),
-     kControl,
-     {Int(1, SOL_SOCKET), Int(2, SO_PEERCRED)},
-     "who gives commands"},
+    {CALL(getsockopt), kControl, {Int(1, SOL_SOCKET), Int(2, SO_PEERCRED)}, "who gives commands"},
 
     {CALL(epoll_create1), kVhostUser, {}, "wait for a ring's kicks"},
     {CALL(epoll_ctl), kVhostUser, {}, "wait for a ring's kicks"},

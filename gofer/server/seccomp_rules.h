@@ -37,6 +37,9 @@ struct Condition {
   uint64_t value = 0;
 };
 
+// With value 0: the argument is a descriptor, neither AT_FDCWD nor anything else negative.
+inline constexpr uint64_t kDescriptorMask = 0x80000000;
+
 struct SeccompRule {
   const char* name;
   int number;
