@@ -205,7 +205,7 @@ absl::StatusOr<ServedTree> EnterSandbox(const SandboxOptions& options) {
       break;
     }
     case SandboxMode::kChroot: {
-      ASSIGN_OR_RETURN(tree.descriptors, Or(sys::OpenProcSelfFd(), "open /proc/self/fd"));
+      ASSIGN_OR_RETURN(tree.descriptors, Or(sys::OpenProcSelfFdForChroot(), "open /proc/self/fd"));
       tree.root = std::move(chosen.fd);
       RETURN_IF_ERROR(Or(sys::ChrootInto(tree.root), "--sandbox=chroot: chroot"));
       break;

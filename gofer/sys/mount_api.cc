@@ -69,6 +69,13 @@ ErrnoOr<UniqueFd> OpenProcSelfFdAlone() {
       "openat", [&] { return ::openat(tree.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
 }
 
+ErrnoOr<UniqueFd> OpenProcSelfFdForChroot() {
+  ErrnoOr<UniqueFd> alone = OpenProcSelfFdAlone();
+  if (alone.ok() || !(alone.error() == EPERM)) return alone;
+  return Opened(
+      Call("open", [] { return ::open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
+}
+
 ErrnoOr<UniqueFd> OpenLocation(const char* path) {
   return Opened(Call("open", [&] { return ::open(path, O_PATH | O_CLOEXEC); }));
 }
