@@ -20,12 +20,15 @@ struct Fact {
 std::vector<Fact> Facts() {
   return {
       {"version", {kVersion}},
-      {"commands", {"serve", "capabilities"}},
+      {"commands",
+       {"serve", "restore", "checkpoint", "status", "confinement", "purge", "stop", "inspect",
+        "capabilities"}},
       {"personalities", {"runsc-gofer", "virtiofsd"}},
       {"ways_in", {"lisafs_fd", "lisafs_socket", "vhost_user_fd", "vhost_user_socket"}},
       {"lisafs_clients", {"2022-12", "2024-07", "2026-08"}},
       {"sandbox", {"namespace", "chroot", "none"}},
-      {"namespaces", {"mount", "ipc", "net", "uts"}},
+      {"namespaces", {"mount", "ipc", "net", "uts", "user", "pid"}},
+      {"landlock", {"auto", "off"}},
       {"seccomp", {"kill", "trap", "log", "none"}},
   };
 }

@@ -18,9 +18,11 @@
 #include "gofer/base/unique_fd.h"
 #include "gofer/control/client.h"
 #include "gofer/control/control.pb.h"
+#include "gofer/server/confinement_view.h"
 #include "gofer/server/restoration.h"
 #include "gofer/sys/own_directory.h"
 #include "gofer/sys/process.h"
+#include "gofer/sys/socket.h"
 
 namespace gofer::server {
 namespace {
@@ -106,6 +108,7 @@ void PrintStatus(const control::Status& status, bool json) {
   answer.AddFlag("readonly", status.readonly());
   answer.AddQuoted("sandbox", status.sandbox());
   answer.AddQuoted("seccomp", status.seccomp());
+  answer.AddQuoted("landlock", status.landlock());
   answer.Add("uptime_ms", status.uptime_ms());
   std::string ways = "[";
   std::string lines;
@@ -189,6 +192,18 @@ absl::Status ShowStatus(const CommandFlags& flags) {
     if (!flags.watch) return absl::OkStatus();
     absl::SleepFor(absl::Seconds(1));
   }
+}
+
+absl::Status ShowConfinement(const CommandFlags& flags) {
+  ASSIGN_OR_RETURN(const UniqueFd gofer, Connect(flags));
+  control::Request request;
+  request.mutable_confinement();
+  ASSIGN_OR_RETURN(const control::Reply reply, Send(gofer, request));
+  control::Confinement confinement = reply.confinement();
+  const ErrnoOr<int> peer = sys::PeerPid(gofer);
+  AddThreadsOf(ServingProcess(peer.ok() ? *peer : 0, confinement), confinement);
+  std::cout << (flags.json ? ConfinementAsJson(confinement) : ConfinementAsText(confinement));
+  return absl::OkStatus();
 }
 
 absl::Status Purge(const CommandFlags& flags) {

@@ -69,6 +69,8 @@ control::Reply ControlWay::Handle(control::Received received, Client& client) {
   switch (received.request.command_case()) {
     case control::Request::kStatus:
       return ReplyStatus();
+    case control::Request::kConfinement:
+      return ReplyConfinement();
     case control::Request::kPurge:
       return Purge();
     case control::Request::kStop: {
@@ -104,6 +106,14 @@ control::Reply ControlWay::ReplyStatus() const {
   status.set_unreferenced_dentries(filesystem.dentries().unreferenced());
   status.set_inodes(filesystem.inodes().size());
   status.set_file_descriptors(filesystem.open_fds());
+  return reply;
+}
+
+control::Reply ControlWay::ReplyConfinement() const {
+  absl::StatusOr<control::Confinement> now = service_.confinement.Now();
+  if (!now.ok()) return Failed(now.status());
+  control::Reply reply;
+  *reply.mutable_confinement() = *std::move(now);
   return reply;
 }
 

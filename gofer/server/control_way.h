@@ -1,6 +1,7 @@
 // The control socket: takes in those who command this process, and does what they say.
 //
 //   status      what is served, to whom, by how much;
+//   confinement what it may do and see;
 //   purge       drops the names that no client refers to;
 //   stop        ends the process as SIGTERM does;
 //   checkpoint  saves the tree and its clients into a file that comes along, see control.proto.
@@ -31,6 +32,7 @@
 #include "gofer/control/control.pb.h"
 #include "gofer/control/frame.h"
 #include "gofer/control/server.h"
+#include "gofer/server/confinement_report.h"
 #include "gofer/server/run_loop.h"
 #include "gofer/server/way_in.h"
 
@@ -47,6 +49,7 @@ class ControlWay final : public WayIn, private control::CommandHandler {
     checkpoint::Subject subject;
     // What does not change: the process, its root, its limits and confinement.
     control::Status about;
+    const ConfinementReport& confinement;
     // All ways in but this one.
     std::span<WayIn* const> ways;
     // Ends the process.
@@ -66,6 +69,7 @@ class ControlWay final : public WayIn, private control::CommandHandler {
  private:
   control::Reply Handle(control::Received request, Client& client) override;
   control::Reply ReplyStatus() const;
+  control::Reply ReplyConfinement() const;
   control::Reply Purge();
   control::Reply Checkpoint(const control::CheckpointRequest& request, BorrowedFd file,
                             Client& client) ABSL_LOCKS_EXCLUDED(save_mu_);

@@ -16,6 +16,7 @@
 #include "gofer/control/control.pb.h"
 #include "gofer/fs/filesystem.h"
 #include "gofer/server/about.h"
+#include "gofer/server/confinement_report.h"
 #include "gofer/server/control_way.h"
 #include "gofer/server/fuse_options.h"
 #include "gofer/server/fuse_way.h"
@@ -261,7 +262,8 @@ absl::StatusOr<std::vector<ControlSocket>> ControlSockets(const ServeOptions& op
 }
 
 // What `gofer status` says of it for as long as it lives.
-control::Status About(const ServeOptions& options, uint64_t descriptor_limit) {
+control::Status About(const ServeOptions& options, uint64_t descriptor_limit,
+                      const LandlockState& landlock) {
   control::Status about;
   about.set_version(kVersion);
   about.set_pid(sys::ProcessId());
@@ -270,6 +272,7 @@ control::Status About(const ServeOptions& options, uint64_t descriptor_limit) {
   about.set_file_descriptors_limit(DescriptorsForFiles(descriptor_limit));
   about.set_sandbox(std::string(NameOf(options.sandbox())));
   about.set_seccomp(std::string(NameOf(options.seccomp())));
+  about.set_landlock(landlock.in_force ? "in force" : landlock.why_not);
   return about;
 }
 
@@ -371,15 +374,15 @@ absl::StatusOr<ServiceEnd> Serve(const ServeOptions& given) {
                                  .follows_host_mounts = options.follow_host_mounts()}));
   sys::SetUmask(0);  // modes are the client's, which has applied its own
   ASSIGN_OR_RETURN(RunLoop loop, RunLoop::Create());
-  ASSIGN_OR_RETURN(const Confined confined,
-                   Confine(confinement, std::move(preparation), tree.root));
+  ASSIGN_OR_RETURN(Confined confined, Confine(confinement, std::move(preparation), tree.root));
   if (options.sandbox() == SANDBOX_NONE)
     LOG(WARNING) << "--sandbox=none: the process sees all of the host's files";
   if (options.seccomp() == SECCOMP_NONE)
     LOG(WARNING) << "--seccomp=none: system calls are not limited";
-  if (!confined.landlock.in_force) {
-    LOG(INFO) << "Landlock is not in force: " << confined.landlock.why_not;
-  }
+  const LandlockState landlock = confined.landlock;
+  if (!landlock.in_force) LOG(INFO) << "Landlock is not in force: " << landlock.why_not;
+  const ConfinementReport confinement_report(NameOf(options.sandbox()), confinement.seccomp,
+                                             std::move(confined));
 
   ASSIGN_OR_RETURN(const std::unique_ptr<fs::Filesystem> filesystem,
                    fs::Filesystem::Create(std::move(tree.root), std::move(tree.descriptors),
@@ -418,14 +421,16 @@ absl::StatusOr<ServiceEnd> Serve(const ServeOptions& given) {
   for (const auto& way : virtual_machines) ways.push_back(way.get());
   for (const auto& way : mounts) ways.push_back(way.get());
   const std::vector<WayIn*> commanded = ways;
-  ControlWay control(std::move(control_sockets), {.subject = {.filesystem = *filesystem,
-                                                              .lisafs = server,
-                                                              .version = kVersion,
-                                                              .root = options.root(),
-                                                              .readonly = options.readonly()},
-                                                  .about = About(options, descriptor_limit),
-                                                  .ways = commanded,
-                                                  .loop = loop});
+  ControlWay control(std::move(control_sockets),
+                     {.subject = {.filesystem = *filesystem,
+                                  .lisafs = server,
+                                  .version = kVersion,
+                                  .root = options.root(),
+                                  .readonly = options.readonly()},
+                      .about = About(options, descriptor_limit, landlock),
+                      .confinement = confinement_report,
+                      .ways = commanded,
+                      .loop = loop});
   ways.push_back(&control);
   RETURN_IF_ERROR(loop.Run(ways));
   for (const auto& way : virtual_machines) {

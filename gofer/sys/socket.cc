@@ -119,6 +119,17 @@ struct sockaddr_un RelativeAddress(const char* name) {
   return address;
 }
 
+ErrnoOr<struct ucred> PeerCredentials(BorrowedFd socket) {
+  struct ucred peer = {};
+  socklen_t size = sizeof(peer);
+  if (Call("getsockopt", [&] {
+        return ::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size);
+      }) < 0) {
+    return Errno::Last();
+  }
+  return peer;
+}
+
 }  // namespace
 
 ErrnoOr<size_t> Receive(BorrowedFd socket, std::span<std::byte> to) {
@@ -216,14 +227,13 @@ ErrnoOr<void> CheckConnectedStream(BorrowedFd socket) {
 }
 
 ErrnoOr<uint32_t> PeerUid(BorrowedFd socket) {
-  struct ucred peer = {};
-  socklen_t size = sizeof(peer);
-  if (Call("getsockopt", [&] {
-        return ::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size);
-      }) < 0) {
-    return Errno::Last();
-  }
+  ASSIGN_OR_RETURN(const struct ucred peer, PeerCredentials(socket));
   return peer.uid;
+}
+
+ErrnoOr<int> PeerPid(BorrowedFd socket) {
+  ASSIGN_OR_RETURN(const struct ucred peer, PeerCredentials(socket));
+  return peer.pid;
 }
 
 ErrnoOr<UniqueFd> ConnectToPath(const std::string& path) {

@@ -54,6 +54,9 @@ void Shutdown(BorrowedFd socket, int how);
 ErrnoOr<void> CheckConnectedStream(BorrowedFd socket);
 // The uid under which the other end was connected, as it is mapped here.
 ErrnoOr<uint32_t> PeerUid(BorrowedFd socket);
+// The process that made the other end, as it is numbered here; 0 if it has no number here. Of a
+// listening socket, who called listen(2).
+ErrnoOr<int> PeerPid(BorrowedFd socket);
 // A blocking stream socket, connected to the socket file at `path` of a process's own choice; what
 // a command line names, never a client. ENAMETOOLONG past 107 bytes.
 ErrnoOr<UniqueFd> ConnectToPath(const std::string& path);
