@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -106,6 +107,61 @@ std::string Describe(const SeccompRule& rule) {
   return absl::StrJoin(conditions, ", ");
 }
 
+absl::string_view WhenOf(RuleSet set) {
+  switch (set) {
+    case RuleSet::kServe:
+      return "always";
+    case RuleSet::kListen:
+      return "sockets to listen on";
+    case RuleSet::kHostSocketsOpen:
+      return "`--host_uds=open`";
+    case RuleSet::kHostSocketsMake:
+      return "`--host_uds=create`";
+    case RuleSet::kFuse:
+      return "FUSE";
+    case RuleSet::kFuseIdentity:
+      return "`--creds=switch`";
+    case RuleSet::kFuseDevices:
+      return "`--make_devices`";
+    case RuleSet::kVhostUser:
+      return "vhost-user";
+    case RuleSet::kControl:
+      return "`--control_socket`";
+    case RuleSet::kFileHandles:
+      return "`--inode_file_handles`";
+  }
+  return "?";
+}
+
+std::vector<AllowedCall> Describe(absl::FunctionRef<bool(RuleSet)> wanted) {
+  std::vector<AllowedCall> calls;
+  for (const SeccompRule& rule : SeccompRules()) {
+    if (!wanted(rule.set)) continue;
+    calls.push_back({.name = rule.name,
+                     .arguments = Describe(rule),
+                     .answer = "allow",
+                     .reason = rule.reason,
+                     .when = std::string(WhenOf(rule.set))});
+  }
+  const std::string always(WhenOf(RuleSet::kServe));
+  calls.push_back({.name = "tgkill",
+                   .arguments = "arg0 is the process itself",
+                   .answer = "allow",
+                   .reason = "abort; end a wait of a thread",
+                   .when = always});
+  calls.push_back({.name = "openat",
+                   .arguments = "arg0 is AT_FDCWD",
+                   .answer = "ENOENT",
+                   .reason = "libraries that look for files find none",
+                   .when = always});
+  calls.push_back({.name = "clone3",
+                   .arguments = "",
+                   .answer = "ENOSYS",
+                   .reason = "its flags are in memory; the C library uses clone then",
+                   .when = always});
+  return calls;
+}
+
 }  // namespace
 
 absl::StatusOr<SeccompMode> ParseSeccompMode(absl::string_view text) {
@@ -176,26 +232,12 @@ absl::Status InstallSeccompFilter(const SeccompOptions& options) {
 }
 
 std::vector<AllowedCall> AllowedCalls(const SeccompOptions& options) {
-  std::vector<AllowedCall> calls;
-  if (options.mode == SeccompMode::kNone) return calls;
-  for (const SeccompRule& rule : SeccompRules()) {
-    if (!Wanted(rule.set, options)) continue;
-    calls.push_back(
-        {.name = rule.name, .arguments = Describe(rule), .answer = "allow", .reason = rule.reason});
-  }
-  calls.push_back({.name = "tgkill",
-                   .arguments = "arg0 is the process itself",
-                   .answer = "allow",
-                   .reason = "abort; end a wait of a thread"});
-  calls.push_back({.name = "openat",
-                   .arguments = "arg0 is AT_FDCWD",
-                   .answer = "ENOENT",
-                   .reason = "libraries that look for files find none"});
-  calls.push_back({.name = "clone3",
-                   .arguments = "",
-                   .answer = "ENOSYS",
-                   .reason = "its flags are in memory; the C library uses clone then"});
-  return calls;
+  if (options.mode == SeccompMode::kNone) return {};
+  return Describe([&](RuleSet set) { return Wanted(set, options); });
+}
+
+std::vector<AllowedCall> AllowedCallsOfAll() {
+  return Describe([](RuleSet) { return true; });
 }
 
 absl::string_view AnswerToOtherCalls(SeccompMode mode) {

@@ -55,10 +55,13 @@ struct AllowedCall {
   std::string arguments;  // what they must be, such as "arg0 is a descriptor"; empty: anything
   std::string answer;     // "allow", or the errno that it always gets
   std::string reason;
+  std::string when;  // which gofer makes it
 };
 
 // All that InstallSeccompFilter lets pass, in the order of the table.
 std::vector<AllowedCall> AllowedCalls(const SeccompOptions& options);
+// Those of all gofers, whatever they are told to do.
+std::vector<AllowedCall> AllowedCallsOfAll();
 // What comes of any other call.
 absl::string_view AnswerToOtherCalls(SeccompMode mode);
 
