@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -104,19 +105,26 @@ absl::Status CheckLimit(absl::string_view what, int rows) {
 // ---- inodes
 
 void EncodeInodes(const std::vector<fs::InodeState>& inodes, Inodes& message) {
-  absl::flat_hash_map<std::pair<uint32_t, uint32_t>, uint32_t> devices;
+  // The host's number, and that for clients.
+  using Numbers = std::tuple<uint32_t, uint32_t, uint32_t, uint32_t>;
+  absl::flat_hash_map<Numbers, uint32_t> devices;
   TimeColumn births(message.mutable_birth_sec(), message.mutable_birth_nsec());
   TimeColumn mtimes(message.mutable_mtime_sec(), message.mutable_mtime_nsec());
   TimeColumn ctimes(message.mutable_ctime_sec(), message.mutable_ctime_nsec());
   std::string handles;
   for (size_t row = 0; row < inodes.size(); ++row) {
     const fs::InodeState& inode = inodes[row];
-    const auto [device, is_new] = devices.try_emplace(std::pair(inode.dev_major, inode.dev_minor),
-                                                      static_cast<uint32_t>(devices.size()));
+    const auto [device, is_new] = devices.try_emplace(
+        Numbers(inode.dev_major, inode.dev_minor, inode.client_dev_major, inode.client_dev_minor),
+        static_cast<uint32_t>(devices.size()));
     if (is_new) {
       Device* const added = message.add_devices();
       added->set_major(inode.dev_major);
       added->set_minor(inode.dev_minor);
+      if (inode.client_dev_major != inode.dev_major || inode.client_dev_minor != inode.dev_minor) {
+        added->set_client_major(inode.client_dev_major);
+        added->set_client_minor(inode.client_dev_minor);
+      }
     }
     message.add_type(inode.type >> kTypeShift);
     message.add_device(device->second);
@@ -200,8 +208,12 @@ absl::StatusOr<std::vector<fs::InodeState>> DecodeInodes(const Inodes& message) 
     if (device >= static_cast<uint32_t>(message.devices_size())) {
       return Damaged("file ", row, " is on device ", device, " of ", message.devices_size());
     }
-    inode.dev_major = message.devices(static_cast<int>(device)).major();
-    inode.dev_minor = message.devices(static_cast<int>(device)).minor();
+    const Device& numbers = message.devices(static_cast<int>(device));
+    inode.dev_major = numbers.major();
+    inode.dev_minor = numbers.minor();
+    const bool is_renumbered = numbers.client_major() != 0 || numbers.client_minor() != 0;
+    inode.client_dev_major = is_renumbered ? numbers.client_major() : inode.dev_major;
+    inode.client_dev_minor = is_renumbered ? numbers.client_minor() : inode.dev_minor;
     if (message.type(row) > S_IFMT >> kTypeShift) {
       return Damaged("file ", row, " has type ", message.type(row), ", which is none");
     }

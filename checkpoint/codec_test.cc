@@ -27,6 +27,8 @@ fs::InodeState MakeInode(uint32_t type, uint64_t ino) {
           .size = 0,
           .mtime = {.sec = 1'700'000'100, .nsec = 999'999'999},
           .ctime = {.sec = 1'700'000'200, .nsec = 0},
+          .client_dev_major = 8,
+          .client_dev_minor = 1,
           .client_ino = ino};
 }
 
@@ -37,6 +39,7 @@ fs::FilesystemState MakeState() {
                   MakeInode(S_IFREG, 13), MakeInode(S_IFIFO, 14)};
   state.inodes[2].size = 100;
   state.inodes[2].client_ino = 777;
+  state.inodes[3].client_dev_major = 259;
   state.inodes[3].size = 50;
   state.inodes[3].mtime = {.sec = INT64_MIN, .nsec = 1};  // files can be that old
   state.inodes[4].mtime = {.sec = INT64_MAX, .nsec = 1};
@@ -126,7 +129,7 @@ const Damage kDamages[] = {
      [](Filesystem& m) { m.mutable_inodes()->add_mtime_nsec(0); }},
     {"type_none", "has type 0", [](Filesystem& m) { m.mutable_inodes()->set_type(2, 0); }},
     {"type_wide", "has type 4104", [](Filesystem& m) { m.mutable_inodes()->set_type(2, 0x1008); }},
-    {"device", "is on device 2 of 2", [](Filesystem& m) { m.mutable_inodes()->set_device(0, 2); }},
+    {"device", "is on device 3 of 3", [](Filesystem& m) { m.mutable_inodes()->set_device(0, 3); }},
     {"nsec", "has a time with 1000000000 ns",
      [](Filesystem& m) { m.mutable_inodes()->set_mtime_nsec(1, 1'000'000'000); }},
     {"size", "the bound is 9223372036854775807",

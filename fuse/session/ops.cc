@@ -20,7 +20,7 @@ ErrnoOr<DirAndName> NameIn(Connection& connection, NodeId dir, absl::string_view
 }
 
 Attr ToWire(const Connection& connection, const sys::Attr& attr) {
-  return {.ino = attr.stx_ino,
+  return {.ino = connection.filesystem().ClientNumberOf(attr).ino,
           .size = attr.stx_size,
           .blocks = attr.stx_blocks,
           .atime = static_cast<uint64_t>(attr.stx_atime.tv_sec),

@@ -115,7 +115,7 @@ ErrnoOr<void> OnStatx(Connection& connection, Call& call) {
               .gid = connection.options().gid_map.ToGuest(attr.stx_gid),
               .mode = attr.stx_mode,
               .spare0 = 0,
-              .ino = attr.stx_ino,
+              .ino = connection.filesystem().ClientNumberOf(attr).ino,
               .size = attr.stx_size,
               .blocks = attr.stx_blocks,
               .attributes_mask = attr.stx_attributes_mask & kTold,

@@ -29,7 +29,7 @@ EntryOut EntryFor(Connection& connection, fs::Dentry& dir, const fs::DirEntry& e
     }
   }
   EntryOut out = {};
-  out.attr.ino = entry.ino;
+  out.attr.ino = connection.filesystem().ClientNumberOf(entry).ino;
   out.attr.mode = uint32_t{entry.type} << 12;
   return out;
 }
@@ -47,8 +47,10 @@ ErrnoOr<void> List(Connection& connection, Call& call, const Put& put) {
   bool too_small = false;
   RETURN_IF_ERROR(
       connection.filesystem().ReadDirFrom(*file.handle, in.offset, [&](const fs::DirEntry& entry) {
-        const Dirent dirent = {
-            .ino = entry.ino, .off = entry.off, .namelen = 0, .type = entry.type};
+        const Dirent dirent = {.ino = connection.filesystem().ClientNumberOf(entry).ino,
+                               .off = entry.off,
+                               .namelen = 0,
+                               .type = entry.type};
         const bool fits = put(writer, dir, entry, dirent);
         too_small = !fits && call.reply.size() == 0;
         return fits;

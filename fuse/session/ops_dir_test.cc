@@ -71,6 +71,36 @@ class OpsDirTest : public ::testing::Test {
   FuseWorld world_;
 };
 
+TEST_F(OpsDirTest, FilesHaveTheNumbersThatARestoreHasKept) {
+  world_.tree.Write("kept", "");
+  world_.tree.Write("other", "");
+  const fs::Entry kept =
+      *world_.filesystem->Lookup(world_.filesystem->root(), *Name::Parse("kept"));
+  const fs::FileNumber host = world_.filesystem->ClientNumberOf(kept.attr);
+  fs::FileNumber number = host;
+  number.ino = world_.tree.Stat("other").st_ino;  // which the host gives to another by now
+  const fs::ClientNumbers::Kept pairs[] = {{host, number}};
+  world_.filesystem->KeepNumbers(fs::ClientNumbers(pairs));
+
+  const NodeId node = client().Lookup(NodeId::kRoot, "kept").nodeid;
+  EXPECT_EQ(client().Lookup(NodeId::kRoot, "kept").attr.ino, number.ino);
+  EXPECT_EQ(client().Lookup(NodeId::kRoot, "other").attr.ino, host.ino);
+  EXPECT_EQ(client().Getattr(node).As<AttrOut>().attr.ino, number.ino);
+  EXPECT_EQ(client().Call(Opcode::kStatx, node, Bytes(StatxIn{})).As<StatxOut>().stat.ino,
+            number.ino);
+  for (const bool plus : {false, true}) {
+    std::map<std::string, uint64_t> listed;
+    for (const FuseDirent& entry : List(NodeId::kRoot, 4096, plus)) {
+      listed[entry.name] = entry.dirent.ino;
+      if (plus && entry.name == "kept") {
+        EXPECT_EQ(entry.entry.attr.ino, number.ino);
+      }
+    }
+    EXPECT_EQ(listed["kept"], number.ino);
+    EXPECT_EQ(listed["other"], host.ino);
+  }
+}
+
 TEST_F(OpsDirTest, ListsEachEntryOnceWhateverTheSize) {
   world_.tree.Mkdir("d");
   std::set<std::string> expected = {".", ".."};

@@ -45,6 +45,8 @@ InodeState InodeStateOf(const sys::Attr& attr) {
   state.dev_major = attr.stx_dev_major;
   state.dev_minor = attr.stx_dev_minor;
   state.ino = attr.stx_ino;
+  state.client_dev_major = attr.stx_dev_major;
+  state.client_dev_minor = attr.stx_dev_minor;
   state.client_ino = attr.stx_ino;
   if ((attr.stx_mask & STATX_BTIME) != 0) state.birth = TimeOf(attr.stx_btime);
   // A directory's size is the host's affair.

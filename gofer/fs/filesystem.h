@@ -34,6 +34,7 @@
 #include <span>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_set.h"
@@ -45,6 +46,7 @@
 #include "gofer/base/name.h"
 #include "gofer/base/request_gate.h"
 #include "gofer/base/unique_fd.h"
+#include "gofer/fs/client_numbers.h"
 #include "gofer/fs/dentry.h"
 #include "gofer/fs/handle.h"
 #include "gofer/fs/inode.h"
@@ -229,7 +231,7 @@ class Filesystem {
   ErrnoOr<void> SyncFs(Dentry& dentry);
   // Hands the entries of a directory from a host cookie on (0: the first; else DirEntry::off of the
   // last one that was taken) to `sink`, "." and ".." included, until it returns false: that entry
-  // was not taken. The device is not told.
+  // was not taken. All are told to be on the directory's device.
   ErrnoOr<void> ReadDirFrom(Handle& handle, uint64_t cookie,
                             absl::FunctionRef<bool(const DirEntry&)> sink);
   // flock(2) of the open file: F_RDLCK, F_WRLCK or F_UNLCK. EAGAIN if another holds it; never
@@ -329,6 +331,26 @@ class Filesystem {
   // Marks a Dentry deleted whose file nothing names any more, as an unlink by a client would. EEXIST
   // if something does.
   ErrnoOr<void> SettleDeleted(Dentry& dentry);
+  // By which numbers clients know a file, which is how a front end names it to them. Everything else
+  // here, attributes and listings too, is in the host's numbers.
+  FileNumber ClientNumberOf(const FileNumber& host) const {
+    const ClientNumbers* const numbers = numbers_.load(std::memory_order_acquire);
+    if (numbers == nullptr) [[likely]]
+      return host;
+    return numbers->Of(host);
+  }
+  FileNumber ClientNumberOf(const sys::Attr& attr) const {
+    return ClientNumberOf(FileNumber{
+        .dev_major = attr.stx_dev_major, .dev_minor = attr.stx_dev_minor, .ino = attr.stx_ino});
+  }
+  FileNumber ClientNumberOf(const DirEntry& entry) const {
+    return ClientNumberOf(
+        FileNumber{.dev_major = entry.dev_major, .dev_minor = entry.dev_minor, .ino = entry.ino});
+  }
+  // From now on clients know files by these. Before there are clients.
+  void KeepNumbers(ClientNumbers numbers) ABSL_LOCKS_EXCLUDED(numbers_mu_);
+  // `made` has taken the place of `gone`, and its number.
+  void PassNumberOn(const Inode& gone, const Inode& made) ABSL_LOCKS_EXCLUDED(numbers_mu_);
   // What is in a FIFO that a client has open for reading; it stays there. EFBIG if more than `limit`
   // bytes.
   ErrnoOr<std::string> PeekFifo(Dentry& fifo, size_t limit);
@@ -459,6 +481,10 @@ class Filesystem {
   InodeTable inodes_;
   DentryCache dentries_;
   RefPtr<Dentry> root_;
+  std::atomic<const ClientNumbers*> numbers_{nullptr};  // null: the host's
+  absl::Mutex numbers_mu_;
+  // The last is in force; somebody may still look at those before.
+  std::vector<std::unique_ptr<const ClientNumbers>> all_numbers_ ABSL_GUARDED_BY(numbers_mu_);
   std::atomic<uint64_t> rename_count_{0};
   // Renames between the host's change of the names and ours, and how many have been through that.
   std::atomic<uint32_t> renames_running_{0};

@@ -369,20 +369,20 @@ ErrnoOr<void> Filesystem::ReadDirFrom(Handle& handle, uint64_t cookie,
   absl::MutexLock lock(&handle.position_mu_);
   if (handle.cursor_ == nullptr) handle.cursor_ = std::make_unique<DirCursor>();
   DirCursor& cursor = *handle.cursor_;
+  const InodeKey key = handle.dentry().inode().key();
   alignas(struct dirent64) std::byte spare[16 * 1024];
   const auto list = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(handle.position_mu_) -> ErrnoOr<void> {
     for (cursor.Start(cookie);; cursor.Take()) {
       ASSIGN_OR_RETURN(const struct dirent64* const record, cursor.Peek(fd, spare));
       if (record == nullptr) return {};
       DirEntry entry = {.ino = record->d_ino,
-                        .dev_major = 0,
-                        .dev_minor = 0,
+                        .dev_major = key.dev_major,
+                        .dev_minor = key.dev_minor,
                         .off = static_cast<uint64_t>(record->d_off),
                         .type = record->d_type,
                         .name = record->d_name};
       // What is above the root is none of the client's business.
-      if (&handle.dentry() == root_.get() && entry.name == "..")
-        entry.ino = root_->inode().key().ino;
+      if (&handle.dentry() == root_.get() && entry.name == "..") entry.ino = key.ino;
       if (!sink(entry)) return {};
     }
   };

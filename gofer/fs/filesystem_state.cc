@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -75,6 +76,30 @@ ErrnoOr<void> Filesystem::SettleDeleted(Dentry& dentry) {
   KeepReachable(dentry);
   dentries_.Delete(dentry);
   return {};
+}
+
+// ---- numbers
+
+namespace {
+
+FileNumber NumberOf(const Inode& inode) {
+  const InodeKey key = inode.key();
+  return {.dev_major = key.dev_major, .dev_minor = key.dev_minor, .ino = key.ino};
+}
+
+}  // namespace
+
+void Filesystem::KeepNumbers(ClientNumbers numbers) {
+  if (numbers.is_identity() && numbers_.load(std::memory_order_acquire) == nullptr) return;
+  const absl::MutexLock lock(&numbers_mu_);
+  all_numbers_.push_back(std::make_unique<const ClientNumbers>(std::move(numbers)));
+  numbers_.store(all_numbers_.back().get(), std::memory_order_release);
+}
+
+void Filesystem::PassNumberOn(const Inode& gone, const Inode& made) {
+  const ClientNumbers* const numbers = numbers_.load(std::memory_order_acquire);
+  KeepNumbers((numbers != nullptr ? *numbers : ClientNumbers({}))
+                  .WithSwapped(NumberOf(gone), NumberOf(made)));
 }
 
 // ---- open files

@@ -135,7 +135,12 @@ void Snapshot::Record(Dentry& dentry, uint32_t inode_row) {
     Refuse(dentry, absl::StrCat("cannot be looked at: ", attr.error().ToString()));
     return;
   }
-  state_.inodes[inode_row] = InodeStateOf(*attr);
+  InodeState& state = state_.inodes[inode_row];
+  state = InodeStateOf(*attr);
+  const FileNumber number = filesystem_.ClientNumberOf(*attr);
+  state.client_dev_major = number.dev_major;
+  state.client_dev_minor = number.dev_minor;
+  state.client_ino = number.ino;
   if (attr->stx_nlink > 0) {
     if (dentry.deleted()) Refuse(dentry, "was removed, and none of its other names is in use");
     return;

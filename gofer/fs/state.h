@@ -42,7 +42,9 @@ struct InodeState {
   uint64_t size = 0;  // of a regular file
   FileTime mtime;
   FileTime ctime;
-  // The number that clients know it by; another one than `ino` after an earlier restore.
+  // What clients know it by; after an earlier restore not what the host calls it.
+  uint32_t client_dev_major = 0;
+  uint32_t client_dev_minor = 0;
   uint64_t client_ino = 0;
   friend bool operator==(const InodeState&, const InodeState&) = default;
 };

@@ -226,7 +226,28 @@ absl::Status TreeRestore::Take() {
     handles_[row] =
         filesystem_.MakeUnopened(*rows_[saved.dentry].dentry, static_cast<int>(saved.flags));
   }
+  if (options_.keep_numbers) KeepNumbers();
   return RefillFifos();
+}
+
+void TreeRestore::KeepNumbers() {
+  std::vector<ClientNumbers::Kept> kept;
+  for (uint32_t row = 0; row < rows_.size(); ++row) {
+    if (rows_[row].dentry->inode().lost()) continue;
+    const InodeKey key = rows_[row].dentry->inode().key();
+    const InodeState& saved = state_.inodes[state_.dentries[row].inode];
+    kept.push_back(
+        {.host = {.dev_major = key.dev_major, .dev_minor = key.dev_minor, .ino = key.ino},
+         .client = {.dev_major = saved.client_dev_major,
+                    .dev_minor = saved.client_dev_minor,
+                    .ino = saved.client_ino}});
+  }
+  filesystem_.KeepNumbers(ClientNumbers(kept));
+}
+
+void TreeRestore::Replace(uint32_t row, RefPtr<Dentry> dentry) {
+  if (options_.keep_numbers) filesystem_.PassNumberOn(rows_[row].dentry->inode(), dentry->inode());
+  rows_[row].dentry = std::move(dentry);
 }
 
 void TreeRestore::TakeOtherNames() {

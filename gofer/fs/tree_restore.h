@@ -43,6 +43,9 @@ struct RestoreOptions {
   Validation validation = {};
   // A file that is found under another name is taken from there.
   bool follow_moved = false;
+  // Clients see the device and inode numbers that they had. Not for who restores into a tree that
+  // others are using: what they use would get other numbers.
+  bool keep_numbers = true;
 };
 
 // One name that does not lead to the file it led to, or an open file that does not open.
@@ -79,7 +82,7 @@ class TreeRestore {
   const RefPtr<Dentry>& dentry(uint32_t row) const { return rows_[row].dentry; }
   const RefPtr<Handle>& handle(uint32_t row) const { return handles_[row]; }
   // Another file has taken the place of one: a socket that had to be bound anew.
-  void Replace(uint32_t row, RefPtr<Dentry> dentry) { rows_[row].dentry = std::move(dentry); }
+  void Replace(uint32_t row, RefPtr<Dentry> dentry);
 
  private:
   struct Row {
@@ -107,6 +110,7 @@ class TreeRestore {
   void Meet(Dentry& dir, absl::string_view name, const Entry& entry);
   void OpenHandles();
   ErrnoOr<RefPtr<Handle>> Reopen(const HandleState& state);
+  void KeepNumbers();
   // A file that was removed by one of its names is taken by another.
   void TakeOtherNames();
   // What had not been read of FIFOs is read first again.

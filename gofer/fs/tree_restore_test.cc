@@ -277,6 +277,70 @@ TEST_F(TreeRestoreTest, TooMuchDeletedDataRefusesTheSave) {
   EXPECT_THAT(refused.message(), HasSubstr("2 bytes of --max_deleted_bytes"));
 }
 
+// ---- numbers
+
+TEST_F(TreeRestoreTest, ClientsSeeTheNumbersThatTheyHad) {
+  const uint32_t file = Add("dir/file");
+  const uint32_t top = Add("top");
+  Save();
+  const InodeState saved = state_.inodes[state_.dentries[file].inode];
+  ASSERT_EQ(saved.client_ino, saved.ino);
+  // Three lives on, each in a copy of the tree whose numbers are others.
+  std::vector<std::unique_ptr<testing::TempTree>> copies;
+  for (int life = 0; life < 3; ++life) {
+    copies.push_back(std::make_unique<testing::TempTree>());
+    const testing::TempTree& copy = *copies.back();
+    ASSERT_EQ(system(absl::StrCat("cp -a ", tree_.path(), "/. ", copy.path()).c_str()), 0);
+    restore_.reset();
+    snapshot_.reset();
+    ASSERT_THAT(ExamineAt(copy, {}).findings, IsEmpty());
+    ASSERT_TRUE(restore_->Take().ok());
+    const sys::Attr attr = *fs_->Stat(*restore_->dentry(file));
+    ASSERT_NE(attr.stx_ino, saved.ino);
+    EXPECT_EQ(attr.stx_ino, copy.Stat("dir/file").st_ino) << "inside they are the host's";
+    const FileNumber number = fs_->ClientNumberOf(attr);
+    EXPECT_EQ(number.ino, saved.ino);
+    EXPECT_EQ(number.dev_major, saved.dev_major);
+    EXPECT_EQ(number.dev_minor, saved.dev_minor);
+    // One that nobody had is none of those.
+    EXPECT_NE(fs_->ClientNumberOf(Walk("dir/other").attr).ino, saved.ino);
+
+    snapshot_ = std::make_unique<Snapshot>(*fs_, SnapshotOptions());
+    ASSERT_EQ(snapshot_->Add(*restore_->dentry(file)), file);
+    ASSERT_EQ(snapshot_->Add(*restore_->dentry(top)), top);
+    restore_.reset();
+    Save();
+    const InodeState& again = state_.inodes[state_.dentries[file].inode];
+    EXPECT_EQ(again.ino, attr.stx_ino);
+    EXPECT_EQ(again.client_ino, saved.ino);
+  }
+}
+
+TEST_F(TreeRestoreTest, AFileMadeAnewHasTheNumberOfTheOldOne) {
+  RefPtr<Handle> handle = *fs_->OpenWith(*Walk("top").dentry, O_RDWR);
+  ASSERT_TRUE(fs_->Unlink(fs_->root(), N("top"), 0).ok());
+  const uint64_t ino = fs_->Stat(*handle)->stx_ino;
+  const uint32_t row = snapshot_->Add(*handle);
+  handle = nullptr;
+  Save();
+  tree_.Write("takes the number", "");  // where file systems give it anew
+  ASSERT_THAT(Examine().findings, IsEmpty());
+  ASSERT_TRUE(restore_->Take().ok());
+  const sys::Attr attr = *fs_->Stat(*restore_->handle(row));
+  EXPECT_EQ(fs_->ClientNumberOf(attr).ino, ino);
+  EXPECT_NE(fs_->ClientNumberOf(Walk("takes the number").attr).ino, ino);
+}
+
+TEST_F(TreeRestoreTest, OthersWhoUseTheTreeKeepTheirs) {
+  const uint32_t file = Add("dir/file");
+  Save();
+  state_.inodes[state_.dentries[file].inode].client_ino += 1'000'000;
+  Examine({.keep_numbers = false});
+  ASSERT_TRUE(restore_->Take().ok());
+  const sys::Attr attr = *fs_->Stat(*restore_->dentry(file));
+  EXPECT_EQ(fs_->ClientNumberOf(attr).ino, attr.stx_ino);
+}
+
 // ---- FIFOs
 
 class FifoRestoreTest : public TreeRestoreTest {

@@ -13,7 +13,8 @@ StatxTimestamp ToWire(const struct statx_timestamp& time) {
 
 }  // namespace
 
-Statx ToWire(const gofer::sys::Attr& attr) {
+Statx ToWire(const Connection& connection, const gofer::sys::Attr& attr) {
+  const gofer::fs::FileNumber number = connection.filesystem().ClientNumberOf(attr);
   return {.mask = attr.stx_mask,
           .blksize = attr.stx_blksize,
           .attributes = 0,  // the reference does not tell them
@@ -22,7 +23,7 @@ Statx ToWire(const gofer::sys::Attr& attr) {
           .gid = attr.stx_gid,
           .mode = attr.stx_mode,
           .pad = 0,
-          .ino = attr.stx_ino,
+          .ino = number.ino,
           .size = attr.stx_size,
           .blocks = attr.stx_blocks,
           .attributes_mask = 0,
@@ -32,8 +33,8 @@ Statx ToWire(const gofer::sys::Attr& attr) {
           .mtime = ToWire(attr.stx_mtime),
           .rdev_major = attr.stx_rdev_major,
           .rdev_minor = attr.stx_rdev_minor,
-          .dev_major = attr.stx_dev_major,
-          .dev_minor = attr.stx_dev_minor};
+          .dev_major = number.dev_major,
+          .dev_minor = number.dev_minor};
 }
 
 ErrnoOr<DirAndName> WritableName(const Connection& connection, FdId dir, absl::string_view name) {
@@ -60,7 +61,8 @@ ErrnoOr<void> CheckType(uint32_t type) {
 }
 
 Inode NewInode(Connection& connection, gofer::fs::Entry entry) {
-  return {.control_fd = connection.fds().Add(std::move(entry.dentry)), .stat = ToWire(entry.attr)};
+  return {.control_fd = connection.fds().Add(std::move(entry.dentry)),
+          .stat = ToWire(connection, entry.attr)};
 }
 
 }  // namespace lisafs

@@ -35,7 +35,7 @@ ErrnoOr<T> OrEio(absl::StatusOr<T> decoded) {
 }
 
 // The wire's Statx of the host's attributes.
-Statx ToWire(const gofer::sys::Attr& attr);
+Statx ToWire(const Connection& connection, const gofer::sys::Attr& attr);
 
 // A directory in which names may be made or removed, and the name: what most messages about names
 // begin with. In this order: EINVAL for the bytes of the name; EBADF, EINVAL for the id; ENOTDIR;

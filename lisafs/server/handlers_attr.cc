@@ -37,7 +37,7 @@ ErrnoOr<void> OnFStat(Connection& connection, Call& call) {
   ASSIGN_OR_RETURN(const StatReq request, OrEio(DecodeFixed<StatReq>("FStat", call.payload)));
   ASSIGN_OR_RETURN(const RefPtr<ControlFd> file, connection.fds().File(request.fd));
   ASSIGN_OR_RETURN(const gofer::sys::Attr attr, connection.filesystem().Stat(*file));
-  call.body.Write(ToWire(attr));
+  call.body.Write(ToWire(connection, attr));
   return {};
 }
 

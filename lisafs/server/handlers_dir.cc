@@ -102,9 +102,10 @@ ErrnoOr<void> OnGetdents64(Connection& connection, Call& call) {
   call.body.Write(count);  // patched below
   RETURN_IF_ERROR(connection.filesystem().ReadDir(
       *dir, rewind, std::min(budget, kMaxDirBudget), [&](const gofer::fs::DirEntry& entry) {
-        call.body.Write(Dirent64Fixed{.ino = entry.ino,
-                                      .dev_minor = entry.dev_minor,
-                                      .dev_major = entry.dev_major,
+        const gofer::fs::FileNumber number = connection.filesystem().ClientNumberOf(entry);
+        call.body.Write(Dirent64Fixed{.ino = number.ino,
+                                      .dev_minor = number.dev_minor,
+                                      .dev_major = number.dev_major,
                                       .off = entry.off,
                                       .type = entry.type,
                                       .name_len = static_cast<uint16_t>(entry.name.size())});

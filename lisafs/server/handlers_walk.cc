@@ -50,7 +50,7 @@ ErrnoOr<void> WalkAlong(Connection& connection, Call& call, RefPtr<ControlFd> at
       break;
     }
     RETURN_IF_ERROR(CheckType(entry->dentry->type()));
-    call.body.Write(Inode{.control_fd = FdId::kInvalid, .stat = ToWire(entry->attr)});
+    call.body.Write(Inode{.control_fd = FdId::kInvalid, .stat = ToWire(connection, entry->attr)});
     at = std::move(entry->dentry);
     walked.push_back(at);
   }
@@ -115,7 +115,7 @@ ErrnoOr<void> StatAlong(Connection& connection, Call& call, RefPtr<ControlFd> at
       if (attr.error() == ENOENT) break;
       return attr.error();
     }
-    call.body.Write(ToWire(*attr));
+    call.body.Write(ToWire(connection, *attr));
     ++count;
   }
   call.body.Patch(0, count);
