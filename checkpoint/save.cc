@@ -15,37 +15,52 @@
 
 namespace gofer::checkpoint {
 
-absl::StatusOr<SaveResult> Save(const Subject& subject, const SaveOptions& options,
-                                ImageStore store) {
-  fs::Filesystem& filesystem = subject.filesystem;
+absl::StatusOr<SaveResult> Save(const Subject &subject,
+                                const SaveOptions &options, ImageStore store) {
+  fs::Filesystem &filesystem = subject.filesystem;
   // Most of what nobody refers to goes while clients are still served.
   filesystem.dentries().Purge();
+  fs::PathRepair paths;
+  if (!options.prepared)
+    paths = fs::RepairPaths(filesystem, options.watch);
+  if (paths.cancelled) {
+    return absl::CancelledError(
+        "checkpoint: cancelled; clients have been served all the time");
+  }
 
-  RequestGate& gate = filesystem.gate();
+  RequestGate &gate = filesystem.gate();
   const absl::Time begin = absl::Now();
   if (!gate.Close(begin + options.quiesce)) {
-    return absl::DeadlineExceededError(absl::StrCat(
-        "checkpoint: requests in flight did not end within ", absl::FormatDuration(options.quiesce),
-        "; clients are served on. A host file system hangs, or is slow: try again"));
+    return absl::DeadlineExceededError(
+        absl::StrCat("checkpoint: requests in flight did not end within ",
+                     absl::FormatDuration(options.quiesce),
+                     "; clients are served on. A host file system hangs, or is "
+                     "slow: try again"));
   }
   absl::Cleanup reopen = [&gate] { gate.Open(); };
 
   filesystem.dentries().Purge();
-  fs::Snapshot snapshot(filesystem, {.max_deleted_bytes = options.max_deleted_bytes});
+  fs::Snapshot snapshot(filesystem,
+                        {.max_deleted_bytes = options.max_deleted_bytes});
   const lisafs::ServerState lisafs = subject.lisafs.Save(snapshot);
-  ASSIGN_OR_RETURN(const fs::FilesystemState files, std::move(snapshot).Finish());
+  ASSIGN_OR_RETURN(const fs::FilesystemState files, snapshot.Finish());
+  if (options.confirm_paths)
+    RETURN_IF_ERROR(fs::ConfirmPaths(filesystem, options.watch));
   SaveResult result = {.names = files.dentries.size(),
                        .files = files.inodes.size(),
                        .open_files = files.handles.size(),
                        .deleted_files = files.deleted_files.size(),
                        .clients = lisafs.connections.size(),
                        .payload_bytes = 0,
+                       .paths = paths,
                        .pause = absl::Now() - begin};
   // The record is complete: what changes from now on belongs to the next one.
-  if (options.leave_running) std::move(reopen).Invoke();
+  if (options.leave_running)
+    std::move(reopen).Invoke();
+  RETURN_IF_ERROR(snapshot.WriteBack());
 
   Image image;
-  Configuration& configuration = *image.mutable_configuration();
+  Configuration &configuration = *image.mutable_configuration();
   configuration.set_gofer_version(subject.version);
   configuration.set_root(subject.root);
   configuration.set_readonly(subject.readonly);
@@ -54,13 +69,17 @@ absl::StatusOr<SaveResult> Save(const Subject& subject, const SaveOptions& optio
   Encode(lisafs, image);
   std::string payload;
   if (!image.SerializeToString(&payload)) {
-    return absl::ResourceExhaustedError("checkpoint: the record is larger than an image can be");
+    return absl::ResourceExhaustedError(
+        "checkpoint: the record is larger than an image can be");
   }
   result.payload_bytes = payload.size();
   RETURN_IF_ERROR(store(payload));
   // A gofer that ends serves nobody who could change what was saved.
-  if (!options.leave_running) std::move(reopen).Cancel();
+  if (!options.leave_running) {
+    std::move(reopen).Cancel();
+    snapshot.TakeUnread();
+  }
   return result;
 }
 
-}  // namespace gofer::checkpoint
+} // namespace gofer::checkpoint

@@ -1,18 +1,31 @@
 // Saving: the moment in which nobody is served, and what is done in it.
 //
-//   1. the gate is closed: new requests wait, those in flight finish;
-//   2. names that no client refers to are dropped: they may not be there later;
-//   3. everything that clients refer to is recorded, with the data of files that only they keep;
-//   4. the record becomes the payload of an image, and is stored;
-//   5. the gate is opened again, unless the gofer is to end.
+//   1. while clients are served, names are given to files that have been moved
+//   behind our back (see
+//      fs::RepairPaths). What moves after that is found by the restore, or by
+//      step 6;
+//   2. the gate is closed: new requests wait, those in flight finish;
+//   3. names that no client refers to are dropped: they may not be there later;
+//   4. what is in FIFOs that clients read is copied, and stays in them;
+//   5. everything that clients refer to is recorded, with the data of files
+//   that only they keep;
+//   6. where it is asked for, all paths are checked again. Here the record is
+//   complete, and the gate
+//      is opened again unless the gofer is to end;
+//   7. what clients have written is brought to its disk; then the record
+//   becomes the payload of an
+//      image, and is stored. If the gofer is to end, the FIFOs are emptied of
+//      what was saved of them.
 //
-// Whatever fails, the tree and its clients are as before, and so is the image that was there.
+// Whatever fails, the tree and its clients are as before, and so is the image
+// that was there.
 //
 // Owner:   borrows what it saves. Threads: one save at a time.
 // Errors:  absl::Status
+//            kCancelled           the watch said so, in step 1 or 6;
 //            kDeadlineExceeded    requests in flight did not end in time;
-//            kFailedPrecondition  files cannot be saved, by name;
-//            and those of the store.
+//            kFailedPrecondition  files cannot be saved, by name, or paths do
+//            not hold; and those of the store.
 // Source:  the design's section on checkpoints; spec/security.md s.5 and s.6.
 
 #ifndef CHECKPOINT_SAVE_H_
@@ -28,16 +41,17 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "gofer/fs/filesystem.h"
+#include "gofer/fs/path_repair.h"
 #include "lisafs/server/server.h"
 
 namespace gofer::checkpoint {
 
 // What is saved: a tree, and the front ends on it.
 struct Subject {
-  fs::Filesystem& filesystem;
-  const lisafs::Server& lisafs;
-  std::string version = "";  // of the gofer
-  std::string root = "";     // as the command line names it
+  fs::Filesystem &filesystem;
+  const lisafs::Server &lisafs;
+  std::string version = ""; // of the gofer
+  std::string root = "";    // as the command line names it
   bool readonly = false;
 };
 
@@ -46,6 +60,13 @@ struct SaveOptions {
   bool leave_running = false;
   uint64_t max_deleted_bytes = uint64_t{64} << 20;
   absl::Duration quiesce = absl::Seconds(5);
+  // A path that does not lead to its file when the record is made fails the
+  // save. Costs a look at every name while clients wait.
+  bool confirm_paths = false;
+  // Step 1 has been done shortly before, while clients could still be served.
+  bool prepared = false;
+  // Of step 1, and of step 6.
+  fs::PathWatch watch = {};
 };
 
 struct SaveResult {
@@ -55,15 +76,17 @@ struct SaveResult {
   uint64_t deleted_files = 0;
   uint64_t clients = 0;
   uint64_t payload_bytes = 0;
-  absl::Duration pause;  // from the closing of the gate to the end of the record
+  fs::PathRepair paths = {}; // what step 1 did
+  absl::Duration pause =
+      {}; // from the closing of the gate to the end of the record
 };
 
 // Takes the payload to where it is kept, see WriteImage and StoreImage.
 using ImageStore = absl::FunctionRef<absl::Status(absl::string_view payload)>;
 
-absl::StatusOr<SaveResult> Save(const Subject& subject, const SaveOptions& options,
-                                ImageStore store);
+absl::StatusOr<SaveResult> Save(const Subject &subject,
+                                const SaveOptions &options, ImageStore store);
 
-}  // namespace gofer::checkpoint
+} // namespace gofer::checkpoint
 
-#endif  // CHECKPOINT_SAVE_H_
+#endif // CHECKPOINT_SAVE_H_

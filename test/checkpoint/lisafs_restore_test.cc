@@ -35,6 +35,7 @@ namespace gofer::testing {
 namespace {
 
 using lisafs::FdId;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
@@ -115,13 +116,11 @@ class LisafsRestoreTest : public ::testing::Test {
   }
 
   // Puts everything that the client can name into an image, and takes it out again.
-  void Save() {
+  void Save(const checkpoint::SaveOptions& options = {.leave_running = true}) {
     const UniqueFd directory = Must(sys::OpenOwnDirectory(images_.path().c_str()));
-    const absl::StatusOr<checkpoint::SaveResult> saved = checkpoint::Save(
-        {.filesystem = before_->filesystem(), .lisafs = before_->server(), .root = "tree"},
-        {.leave_running = true},
-        [&](absl::string_view payload) { return checkpoint::StoreImage(directory, payload, {}); });
+    const absl::StatusOr<checkpoint::SaveResult> saved = TrySave(options);
     ASSERT_TRUE(saved.ok()) << saved.status();
+    saved_ = *saved;
     EXPECT_EQ(saved->clients, 1u);
     absl::StatusOr<checkpoint::Loaded> loaded = checkpoint::Load(directory, {});
     ASSERT_TRUE(loaded.ok()) << loaded.status();
@@ -130,18 +129,31 @@ class LisafsRestoreTest : public ::testing::Test {
     server_state_ = loaded->lisafs;
     files_ = loaded->files;
   }
-  void EndFirst() { before_.reset(); }
-  void Restore(const fs::RestoreOptions& options = {}) {
+  absl::StatusOr<checkpoint::SaveResult> TrySave(const checkpoint::SaveOptions& options) {
+    const UniqueFd directory = Must(sys::OpenOwnDirectory(images_.path().c_str()));
+    return checkpoint::Save(
+        {.filesystem = before_->filesystem(), .lisafs = before_->server(), .root = "tree"}, options,
+        [&](absl::string_view payload) { return checkpoint::StoreImage(directory, payload, {}); });
+  }
+  void EndFirst() {
+    if (before_ == nullptr) return;
+    before_->filesystem().gate().Open();  // where the save has left it closed
+    before_.reset();
+  }
+  void Restore(const fs::RestoreOptions& options = {}) { RestoreAt(tree_, options); }
+  void RestoreAt(const TempTree& tree, const fs::RestoreOptions& options) {
     EndFirst();
-    after_ = std::make_unique<Life>(tree_, options_);
+    after_ = std::make_unique<Life>(tree, options_);
     const absl::Status restored = after_->Restore(files_, server_state_, options);
     ASSERT_TRUE(restored.ok()) << restored;
   }
 
   TempTree tree_;
   TempTree images_;
-  lisafs::ServerOptions options_ = {.host_uds = lisafs::HostUds::kAll, .donate_fds = false};
+  lisafs::ServerOptions options_ = {
+      .host_uds = lisafs::HostUds::kAll, .host_fifo_open = true, .donate_fds = false};
   std::unique_ptr<Life> before_;
+  checkpoint::SaveResult saved_;
   lisafs::ServerState server_state_;
   fs::FilesystemState files_;
   std::unique_ptr<Life> after_;
@@ -281,6 +293,115 @@ TEST_F(LisafsRestoreTest, AfterASaveThatEndsTheGoferNobodyIsServed) {
   EXPECT_FALSE(answered);
   before_->filesystem().gate().Open();
   client.join();
+}
+
+TEST_F(LisafsRestoreTest, WhatMovedBehindOurBackIsSavedWhereItIs) {
+  const FdId file = before_->Walk(before_->Walk(before_->root(), "dir"), "file");
+  const FdId reading = Must((*before_)->OpenAt(file, O_RDONLY)).fd;
+  const FdId top = before_->Walk(before_->root(), "top");
+  tree_.Rename("dir/file", "elsewhere");
+  tree_.Unlink("top");
+  std::vector<uint64_t> progress;
+  Save({.leave_running = true,
+        .confirm_paths = true,
+        .watch = {.progress = [&](uint64_t done, uint64_t) { progress.push_back(done); }}});
+  EXPECT_EQ(saved_.paths.repaired, 1u);
+  EXPECT_EQ(saved_.paths.deleted, 1u);
+  EXPECT_EQ(saved_.paths.not_found, 0u);
+  EXPECT_EQ(saved_.deleted_files, 1u);
+  EXPECT_GE(progress.size(), 2u);
+  Restore();
+  EXPECT_THAT(after_->report().findings, IsEmpty());
+  EXPECT_EQ(after_->Read(reading, 100), "content");
+  EXPECT_EQ(Must((*after_)->FStat(top)).nlink, 0u);
+}
+
+TEST_F(LisafsRestoreTest, APathThatDoesNotHoldFailsAConfirmedSave) {
+  const FdId file = before_->Walk(before_->Walk(before_->root(), "dir"), "file");
+  const TempTree outside;
+  ASSERT_EQ(rename(tree_.At("dir/file").c_str(), outside.At("file").c_str()), 0);
+  const absl::Status refused = TrySave({.leave_running = true, .confirm_paths = true}).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(refused.message(), HasSubstr("/dir/file: its name leads nowhere"));
+  EXPECT_TRUE((*before_)->FStat(file).ok());
+  EXPECT_FALSE(images_.Exists(checkpoint::kImageName));
+  // Without, the restore says so.
+  Save();
+  EXPECT_EQ(saved_.paths.not_found, 1u);
+  Restore();
+  ASSERT_THAT(after_->report().findings, SizeIs(1));
+  EXPECT_EQ(after_->report().findings[0].verdict, fs::Verdict::kMissing);
+}
+
+TEST_F(LisafsRestoreTest, ACancelledSaveLeavesEverythingAsItWas) {
+  const FdId file = before_->Walk(before_->root(), "top");
+  const std::atomic<bool> cancel{true};
+  EXPECT_EQ(TrySave({.watch = {.cancel = &cancel}}).status().code(), absl::StatusCode::kCancelled);
+  EXPECT_TRUE((*before_)->FStat(file).ok());
+  EXPECT_FALSE(images_.Exists(checkpoint::kImageName));
+}
+
+TEST_F(LisafsRestoreTest, AFifoIsReadOnWhereItWasLeft) {
+  const auto read_all = [](const UniqueFd& fd) {
+    std::string text(100, '\0');
+    text.resize(static_cast<size_t>(std::max<ssize_t>(read(fd.get(), text.data(), 100), 0)));
+    return text;
+  };
+  tree_.Fifo("fifo");
+  const FdId fifo = before_->Walk(before_->root(), "fifo");
+  lisafs::OpenResult reading = Must((*before_)->OpenAt(fifo, O_RDONLY));
+  lisafs::OpenResult writing = Must((*before_)->OpenAt(fifo, O_WRONLY));
+  ASSERT_EQ(write(writing.host_fd.get(), "12345678", 8), 8);
+  std::string first(3, '\0');
+  ASSERT_EQ(read(reading.host_fd.get(), first.data(), first.size()), 3);
+  Save({.leave_running = true});
+  // A save that is not the end has taken nothing.
+  EXPECT_EQ(read_all(reading.host_fd), "45678");
+  ASSERT_EQ(write(writing.host_fd.get(), "9", 1), 1);
+  Save({.leave_running = false});
+  EXPECT_EQ(read_all(reading.host_fd), "") << "it would be read twice";
+  reading.host_fd.Reset();
+  writing.host_fd.Reset();
+  Restore();
+  ASSERT_THAT(after_->report().findings, IsEmpty());
+  const lisafs::OpenResult again = Must((*after_)->OpenAt(fifo, O_RDONLY));
+  EXPECT_EQ(read_all(again.host_fd), "9");
+}
+
+TEST_F(LisafsRestoreTest, InACopiedTreeFilesHaveTheNumbersTheyHad) {
+  const FdId dir = before_->Walk(before_->root(), "dir");
+  const FdId file = before_->Walk(dir, "file");
+  const uint64_t ino = Must((*before_)->FStat(file)).ino;
+  tree_.Write("dir/unknown", "");
+  Save();
+  const TempTree copy;
+  ASSERT_EQ(system(absl::StrCat("cp -a ", tree_.path(), "/. ", copy.path()).c_str()), 0);
+  RestoreAt(copy, {});
+  ASSERT_NE(copy.Stat("dir/file").st_ino, ino);
+  Life& after = *after_;
+  EXPECT_EQ(Must(after->FStat(file)).ino, ino);
+  EXPECT_EQ(Must(after->FStat(after.Walk(dir, "file"))).ino, ino);
+  const lisafs::Statx unknown = Must(after->FStat(after.Walk(dir, "unknown")));
+  EXPECT_NE(unknown.ino, ino);
+  const FdId listing = Must(after->OpenAt(dir, O_RDONLY)).fd;
+  size_t seen = 0;
+  for (const lisafs::Dirent& entry : Must(after->Getdents64(listing, 2000))) {
+    EXPECT_EQ(entry.ino, entry.name == "file" ? ino : unknown.ino) << entry.name;
+    EXPECT_EQ(entry.dev_minor, unknown.dev_minor);
+    ++seen;
+  }
+  EXPECT_EQ(seen, 2u);
+}
+
+TEST_F(LisafsRestoreTest, ASocketThatIsBoundAnewHasTheNumberOfTheOldOne) {
+  const lisafs::BindResult bound =
+      Must((*before_)->BindAt(before_->root(), "socket", SOCK_STREAM, 0640, {}));
+  const uint64_t ino = Must((*before_)->FStat(bound.child.control_fd)).ino;
+  Save();
+  tree_.Link("socket", "holds the number");
+  Restore();
+  ASSERT_NE(tree_.Stat("socket").st_ino, ino);
+  EXPECT_EQ(Must((*after_)->FStat(bound.child.control_fd)).ino, ino);
 }
 
 TEST_F(LisafsRestoreTest, AStateThatLiesIsRefused) {
