@@ -34,6 +34,7 @@ void EncodeSession(const FuseClientState& client, FuseSession& message) {
   message.set_readonly(state.readonly);
   message.set_minor(state.minor);
   message.set_flags(state.flags);
+  message.set_can_resend(state.can_resend);
   message.set_next_node_sequence(state.next_node_sequence);
   message.set_next_file_sequence(state.next_file_sequence);
   uint64_t last_id = 0;
@@ -146,6 +147,7 @@ absl::StatusOr<FuseClientState> DecodeSession(const FuseSession& message) {
   state.readonly = message.readonly();
   state.minor = message.minor();
   state.flags = message.flags();
+  state.can_resend = message.can_resend();
   state.next_node_sequence = message.next_node_sequence();
   state.next_file_sequence = message.next_file_sequence();
   RETURN_IF_ERROR(DecodeNodes(message, state));

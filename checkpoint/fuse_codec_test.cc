@@ -22,6 +22,7 @@ std::vector<FuseClientState> MakeClients() {
   state.readonly = true;
   state.minor = 38;
   state.flags = 0x1'0000'0001;
+  state.can_resend = true;
   state.next_node_sequence = 8;
   state.next_file_sequence = 0xffffffff;
   state.nodes = {{.id = 0x1'0000'0010, .row = 70, .lookups = 1},

@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "checkpoint/codec.h"
+#include "checkpoint/fuse_codec.h"
 #include "checkpoint/lisafs_codec.h"
 #include "gofer/base/status_macros.h"
 
@@ -20,6 +21,7 @@ absl::StatusOr<Loaded> Decode(absl::string_view payload) {
   Loaded loaded;
   ASSIGN_OR_RETURN(loaded.files, Decode(image.filesystem()));
   ASSIGN_OR_RETURN(loaded.lisafs, DecodeLisafs(image));
+  ASSIGN_OR_RETURN(loaded.fuse, DecodeFuse(image));
   loaded.configuration = std::move(*image.mutable_configuration());
   return loaded;
 }

@@ -6,8 +6,11 @@
 #ifndef CHECKPOINT_LOAD_H_
 #define CHECKPOINT_LOAD_H_
 
+#include <vector>
+
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "checkpoint/fuse_codec.h"
 #include "checkpoint/image.pb.h"
 #include "checkpoint/image_file.h"
 #include "gofer/base/unique_fd.h"
@@ -20,6 +23,8 @@ struct Loaded {
   Configuration configuration;
   fs::FilesystemState files;
   lisafs::ServerState lisafs;
+  // In the order in which they were saved, see FuseClientState.
+  std::vector<FuseClientState> fuse;
 };
 
 absl::StatusOr<Loaded> Load(BorrowedFd directory, const ImageKey& key);

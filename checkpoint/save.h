@@ -1,31 +1,24 @@
 // Saving: the moment in which nobody is served, and what is done in it.
 //
-//   1. while clients are served, names are given to files that have been moved
-//   behind our back (see
-//      fs::RepairPaths). What moves after that is found by the restore, or by
-//      step 6;
+//   1. while clients are served, names are given to files that have been moved behind our back (see
+//      fs::RepairPaths). What moves after that is found by the restore, or by step 6;
 //   2. the gate is closed: new requests wait, those in flight finish;
 //   3. names that no client refers to are dropped: they may not be there later;
 //   4. what is in FIFOs that clients read is copied, and stays in them;
-//   5. everything that clients refer to is recorded, with the data of files
-//   that only they keep;
-//   6. where it is asked for, all paths are checked again. Here the record is
-//   complete, and the gate
+//   5. everything that clients refer to is recorded, with the data of files that only they keep;
+//   6. where it is asked for, all paths are checked again. Here the record is complete, and the gate
 //      is opened again unless the gofer is to end;
-//   7. what clients have written is brought to its disk; then the record
-//   becomes the payload of an
-//      image, and is stored. If the gofer is to end, the FIFOs are emptied of
-//      what was saved of them.
+//   7. what clients have written is brought to its disk; then the record becomes the payload of an
+//      image, and is stored. If the gofer is to end, the FIFOs are emptied of what was saved of them.
 //
-// Whatever fails, the tree and its clients are as before, and so is the image
-// that was there.
+// Whatever fails, the tree and its clients are as before, and so is the image that was there.
 //
 // Owner:   borrows what it saves. Threads: one save at a time.
 // Errors:  absl::Status
 //            kCancelled           the watch said so, in step 1 or 6;
 //            kDeadlineExceeded    requests in flight did not end in time;
-//            kFailedPrecondition  files cannot be saved, by name, or paths do
-//            not hold; and those of the store.
+//            kFailedPrecondition  files cannot be saved, by name, or paths do not hold;
+//            and those of the store.
 // Source:  the design's section on checkpoints; spec/security.md s.5 and s.6.
 
 #ifndef CHECKPOINT_SAVE_H_
@@ -33,6 +26,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include "absl/functional/function_ref.h"
@@ -40,28 +34,42 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "fuse/dev/dev_fuse.h"
+#include "fuse/session/session.h"
 #include "gofer/fs/filesystem.h"
 #include "gofer/fs/path_repair.h"
 #include "lisafs/server/server.h"
 
 namespace gofer::checkpoint {
 
+// A FUSE session, and what carries it.
+struct FuseClient {
+  // As in FuseClientState: "vhost-user", "fuse".
+  absl::string_view way;
+  const fuse::Session* session;
+  // The mount that it serves, which takes no requests from before the gate is closed until clients
+  // are served again: what it has not taken waits in the kernel, for whoever has the descriptor.
+  fuse::DevFuse* device = nullptr;
+};
+
 // What is saved: a tree, and the front ends on it.
 struct Subject {
-  fs::Filesystem &filesystem;
-  const lisafs::Server &lisafs;
-  std::string version = ""; // of the gofer
-  std::string root = "";    // as the command line names it
+  fs::Filesystem& filesystem;
+  const lisafs::Server& lisafs;
+  // Those of each way in the order of the command line, which a restore matches them by.
+  std::span<const FuseClient> fuse = {};
+  std::string version = "";  // of the gofer
+  std::string root = "";     // as the command line names it
   bool readonly = false;
 };
 
 struct SaveOptions {
-  // Clients are served again afterwards; otherwise the gate stays closed.
+  // Clients are served again afterwards; otherwise the gate stays closed and mounts are left alone.
   bool leave_running = false;
   uint64_t max_deleted_bytes = uint64_t{64} << 20;
   absl::Duration quiesce = absl::Seconds(5);
-  // A path that does not lead to its file when the record is made fails the
-  // save. Costs a look at every name while clients wait.
+  // A path that does not lead to its file when the record is made fails the save. Costs a look at
+  // every name while clients wait.
   bool confirm_paths = false;
   // Step 1 has been done shortly before, while clients could still be served.
   bool prepared = false;
@@ -76,17 +84,19 @@ struct SaveResult {
   uint64_t deleted_files = 0;
   uint64_t clients = 0;
   uint64_t payload_bytes = 0;
-  fs::PathRepair paths = {}; // what step 1 did
-  absl::Duration pause =
-      {}; // from the closing of the gate to the end of the record
+  fs::PathRepair paths = {};  // what step 1 did
+  absl::Duration pause = {};  // from the closing of the gate to the end of the record
 };
 
 // Takes the payload to where it is kept, see WriteImage and StoreImage.
 using ImageStore = absl::FunctionRef<absl::Status(absl::string_view payload)>;
 
-absl::StatusOr<SaveResult> Save(const Subject &subject,
-                                const SaveOptions &options, ImageStore store);
+absl::StatusOr<SaveResult> Save(const Subject& subject, const SaveOptions& options,
+                                ImageStore store);
 
-} // namespace gofer::checkpoint
+// After a Save without leave_running: the gofer does not end after all.
+void ServeOn(const Subject& subject);
 
-#endif // CHECKPOINT_SAVE_H_
+}  // namespace gofer::checkpoint
+
+#endif  // CHECKPOINT_SAVE_H_

@@ -4,6 +4,7 @@
 #include <memory>
 #include <utility>
 
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "fuse/dev/device_request.h"
 #include "fuse/session/scratch.h"
@@ -32,21 +33,33 @@ DevFuse::DevFuse(Session& session, std::vector<UniqueFd> devices, size_t max_thr
 
 DevFuse::~DevFuse() {
   Stop();
-  const absl::MutexLock lock(&mu_);
-  for (std::thread& thread : threads_) thread.join();
+  std::list<Reader> readers;
+  {
+    const absl::MutexLock lock(&mu_);
+    readers.swap(readers_);
+  }
+  for (Reader& reader : readers) reader.thread.join();
 }
 
 void DevFuse::Start() { AddReader(); }
 
 void DevFuse::AddReader() {
   const absl::MutexLock lock(&mu_);
-  if (threads_.size() == max_threads_ || stopping_.load(std::memory_order_relaxed)) return;
-  const BorrowedFd device = devices_[threads_.size() % devices_.size()];
+  if (readers_.size() == max_threads_ || stopping_.load(std::memory_order_relaxed)) return;
+  const BorrowedFd device = devices_[readers_.size() % devices_.size()];
   ++running_;
-  threads_.emplace_back([this, device] { Run(device); });
+  Reader& reader = readers_.emplace_back();
+  reader.thread = std::thread([this, device, &reader] { Run(device, reader); });
 }
 
-void DevFuse::Run(BorrowedFd device) {
+void DevFuse::Run(BorrowedFd device, Reader& reader) {
+  Serve(device);
+  const absl::MutexLock lock(&mu_);
+  reader.over = true;
+  --running_;
+}
+
+void DevFuse::Serve(BorrowedFd device) {
   Scratch scratch;
   auto request = std::make_unique<DeviceRequest>(device);
   while (!stopping_.load(std::memory_order_relaxed)) {
@@ -55,7 +68,7 @@ void DevFuse::Run(BorrowedFd device) {
     const bool was_last = reading_.fetch_sub(1, std::memory_order_relaxed) == 1;
     if (!size.ok()) {
       if (GoesOn(device, size.error())) continue;
-      break;
+      return;
     }
     if (was_last) AddReader();
     request->Arrived(*size);
@@ -68,8 +81,6 @@ void DevFuse::Run(BorrowedFd device) {
       request->Reply(outcome.written);
     }
   }
-  const absl::MutexLock lock(&mu_);
-  --running_;
 }
 
 bool DevFuse::GoesOn(BorrowedFd device, Errno error) {
@@ -97,8 +108,7 @@ absl::Status DevFuse::WaitForEnd() {
   absl::Status result;
   {
     const absl::MutexLock lock(&mu_);
-    mu_.Await(absl::Condition(
-        +[](size_t* running) { return *running == 0; }, &running_));
+    mu_.Await(absl::Condition(this, &DevFuse::HasEnded));
     result = result_;
   }
   session_.Reset();
@@ -107,22 +117,64 @@ absl::Status DevFuse::WaitForEnd() {
 
 void DevFuse::Stop() {
   stopping_.store(true, std::memory_order_relaxed);
-  Interrupt();
+  (void)Interrupt(absl::InfiniteFuture());
   session_.CancelDeferred();
+  const absl::MutexLock lock(&mu_);
+  paused_ = false;
 }
 
-void DevFuse::Interrupt() {
+bool DevFuse::Pause(absl::Time deadline) {
+  {
+    const absl::MutexLock lock(&mu_);
+    if (running_ == 0) return true;  // it has ended, or was paused before
+    paused_ = true;
+  }
+  stopping_.store(true, std::memory_order_relaxed);
+  if (!Interrupt(deadline)) return false;
+  if (!session_.ClientCanResend()) {
+    session_.CancelDeferred();
+    return true;
+  }
+  session_.DropDeferred();
+  const ErrnoOr<void> put_back = sys::PutBackRequests(devices_.front());
+  if (put_back.ok() || put_back.error() == ENODEV) return true;
+  LOG(ERROR) << "/dev/fuse: requests that wait for a lock cannot be put back: "
+             << put_back.error().ToString();
+  return false;
+}
+
+void DevFuse::Resume() {
+  std::list<Reader> ended;
+  {
+    const absl::MutexLock lock(&mu_);
+    if (!paused_) return;
+    for (auto it = readers_.begin(); it != readers_.end();) {
+      const auto at = it++;
+      if (at->over) ended.splice(ended.end(), readers_, at);
+    }
+    stopping_.store(false, std::memory_order_relaxed);
+  }
+  for (Reader& reader : ended) reader.thread.join();
+  AddReader();
+  const absl::MutexLock lock(&mu_);
+  paused_ = false;
+}
+
+bool DevFuse::Interrupt(absl::Time deadline) {
+  const auto none_left = [this]() ABSL_SHARED_LOCKS_REQUIRED(mu_) { return running_ == 0; };
   const absl::MutexLock lock(&mu_);
   do {
-    for (std::thread& thread : threads_) sys::InterruptThread(thread.native_handle());
-  } while (!mu_.AwaitWithTimeout(absl::Condition(
-                                     +[](size_t* running) { return *running == 0; }, &running_),
-                                 kInterruptEvery));
+    for (Reader& reader : readers_) {
+      if (!reader.over) sys::InterruptThread(reader.thread.native_handle());
+    }
+    if (mu_.AwaitWithTimeout(absl::Condition(&none_left), kInterruptEvery)) return true;
+  } while (absl::Now() < deadline);
+  return false;
 }
 
 size_t DevFuse::threads() const {
   const absl::MutexLock lock(&mu_);
-  return threads_.size();
+  return readers_.size();
 }
 
 }  // namespace gofer::fuse

@@ -72,7 +72,8 @@ ErrnoOr<Negotiation> Negotiate(const InitReq& request, const SessionOptions& opt
 
   result.agreed = true;
   result.granted = {.minor = std::min(kMinor, request.fixed.minor),
-                    .flags = request.flags & Wanted(options)};
+                    .flags = request.flags & Wanted(options),
+                    .can_resend = (request.flags & init::kHasResend) != 0};
   // A client that opens with O_TRUNC and does not say to drop privileges leaves a file that anybody
   // has emptied with its set-id bits; one that cuts the file by a SETATTR takes them away itself.
   if (!result.granted.Has(init::kHandleKillprivV2)) result.granted.flags &= ~init::kAtomicOTrunc;

@@ -30,6 +30,8 @@ struct CacheRules {
 struct Granted {
   uint32_t minor = 0;  // the lower of both sides'
   uint64_t flags = 0;  // of namespace init
+  // The client sends requests again when it is told to. It says so and expects no answer.
+  bool can_resend = false;
 
   bool Has(uint64_t flag) const { return (flags & flag) != 0; }
 };

@@ -154,6 +154,11 @@ void Session::DropDeferred() {
   waiter_.Cancel([](const LockWaiter::Waiting&) { return true; }, LockWaiter::End::kUnanswered);
 }
 
+bool Session::ClientCanResend() const {
+  const RefPtr<Connection> connection = this->connection();
+  return connection && connection->granted().can_resend;
+}
+
 RefPtr<Connection> Session::connection() const {
   absl::ReaderMutexLock lock(&mu_);
   return connection_;

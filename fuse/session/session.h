@@ -71,8 +71,10 @@ class Session {
   // Ends every deferred request with EINTR.
   void CancelDeferred() ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Ends them without a reply, for a transport whose client will send them again.
+  // Ends them without a reply, for a transport whose client will send them again: one that can be
+  // told to (Linux since 6.9, over /dev/fuse).
   void DropDeferred();
+  bool ClientCanResend() const ABSL_LOCKS_EXCLUDED(mu_);
 
   RequestGate& gate() const { return filesystem_.gate(); }
 

@@ -150,6 +150,7 @@ SessionState Session::Save(fs::Snapshot& snapshot) const {
   state.readonly = options_.readonly;
   state.minor = connection->granted().minor;
   state.flags = connection->granted().flags;
+  state.can_resend = connection->granted().can_resend;
   state.next_node_sequence = connection->nodes().next_sequence();
   state.next_file_sequence = connection->handles().next_sequence();
   for (const NodeTable::Saved& node : connection->nodes().All()) {
@@ -181,7 +182,8 @@ absl::Status Session::Restore(const SessionState& state, fs::TreeRestore& tree) 
   if (!state.connected) return absl::OkStatus();
   RETURN_IF_ERROR(CheckOptions(state, options_));
   auto connection = MakeRef<Connection>(
-      filesystem_, options_, Granted{.minor = state.minor, .flags = state.flags}, waiter_);
+      filesystem_, options_,
+      Granted{.minor = state.minor, .flags = state.flags, .can_resend = state.can_resend}, waiter_);
   absl::Status restored = RestoreNodes(state, tree, connection->nodes());
   if (restored.ok()) restored = RestoreFiles(state, tree, connection->handles());
   if (restored.ok()) restored = RestoreLocks(state, tree, *connection);

@@ -142,6 +142,7 @@ TEST_F(SessionStateTest, WhatWasAgreedStaysAgreed) {
   ASSERT_TRUE(Restore().ok());
   EXPECT_EQ(session_->connection()->granted().flags, before.flags);
   EXPECT_EQ(session_->connection()->granted().minor, before.minor);
+  EXPECT_TRUE(session_->ClientCanResend());
   const NodeId file = again().Walk("top");
   EXPECT_EQ(again().Init().error, 0);
   EXPECT_EQ(again().Getattr(file).error, EBADF) << "a client that says INIT is a new one";

@@ -49,6 +49,7 @@ struct SessionState {
   bool readonly = false;
   uint32_t minor = 0;
   uint64_t flags = 0;  // granted, of namespace init
+  bool can_resend = false;
   // What no id has had yet, see NodeTable::next_sequence.
   uint32_t next_node_sequence = 1;
   uint32_t next_file_sequence = 1;

@@ -152,7 +152,7 @@ control::Reply ControlWay::Checkpoint(const control::CheckpointRequest& request,
 control::Reply ControlWay::AwaitDone(const control::Reply& saved, Client& client) {
   const absl::StatusOr<control::Received> done = client.Ask(saved, kDonePatience);
   if (!done.ok() || !done->request.has_checkpoint_done()) {
-    service_.subject.filesystem.gate().Open();
+    checkpoint::ServeOn(service_.subject);
     LOG(WARNING) << "checkpoint: nobody said that the image is in its place; serving on";
     return control::FailureReply("checkpoint: not completed; the gofer serves on");
   }

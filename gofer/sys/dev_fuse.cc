@@ -22,6 +22,8 @@ constexpr char kPath[] = "/dev/fuse";
 // Linux's devices.txt
 constexpr unsigned kMajor = 10;
 constexpr unsigned kMinor = 229;
+// linux/fuse.h 7.40
+constexpr int32_t kNotifyResend = 7;
 
 ErrnoOr<void> Done(int64_t result) {
   if (result < 0) return Errno::Last();
@@ -93,6 +95,12 @@ ErrnoOr<size_t> ReadRequest(BorrowedFd device, std::span<std::byte> buffer) {
 
 ErrnoOr<void> WriteReply(BorrowedFd device, std::span<const std::byte> reply) {
   return Done(Call("write", [&] { return ::write(device.get(), reply.data(), reply.size()); }));
+}
+
+ErrnoOr<void> PutBackRequests(BorrowedFd device) {
+  const fuse_out_header notification = {
+      .len = sizeof(notification), .error = kNotifyResend, .unique = 0};
+  return WriteReply(device, std::as_bytes(std::span(&notification, 1)));
 }
 
 }  // namespace gofer::sys

@@ -48,6 +48,9 @@ ErrnoOr<UniqueFd> NewFuseMount(BorrowedFd device, const FuseMountOptions& option
 ErrnoOr<size_t> ReadRequest(BorrowedFd device, std::span<std::byte> buffer);
 // Never waits. ENOENT: nobody waits for this reply any more.
 ErrnoOr<void> WriteReply(BorrowedFd device, std::span<const std::byte> reply);
+// Puts everything that was taken, by any descriptor of the connection, and not answered back in
+// front of who reads next; each has FUSE_UNIQUE_RESEND in its number then. EINVAL before Linux 6.9.
+ErrnoOr<void> PutBackRequests(BorrowedFd device);
 
 }  // namespace gofer::sys
 
