@@ -54,6 +54,8 @@ bool Wanted(RuleSet set, const SeccompOptions& options) {
       return options.host_sockets_open;
     case RuleSet::kHostSocketsMake:
       return options.host_sockets_make;
+    case RuleSet::kHostFifos:
+      return options.host_fifos;
     case RuleSet::kFuse:
       return options.fuse;
     case RuleSet::kFuseIdentity:
@@ -117,6 +119,8 @@ absl::string_view WhenOf(RuleSet set) {
       return "`--host_uds=open`";
     case RuleSet::kHostSocketsMake:
       return "`--host_uds=create`";
+    case RuleSet::kHostFifos:
+      return "`--host_fifo=open`";
     case RuleSet::kFuse:
       return "FUSE";
     case RuleSet::kFuseIdentity:

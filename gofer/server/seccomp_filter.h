@@ -39,6 +39,7 @@ struct SeccompOptions {
   bool listen = false;
   bool host_sockets_open = false;
   bool host_sockets_make = false;
+  bool host_fifos = false;
   bool fuse = false;
   bool fuse_identity = false;
   bool fuse_devices = false;

@@ -157,6 +157,21 @@ TEST(SeccompFilter, HostSocketsOnlyWherePolicyHasThem) {
   EXPECT_EQ(call({}, SYS_accept4, -1, 0, 0), kKilled);
 }
 
+TEST(SeccompFilter, FifosAreCopiedOnlyWherePolicyHasThem) {
+  const auto call = [](bool host_fifos, long number, long a, long b, long c) {
+    return Under({.mode = SeccompMode::kKill, .host_fifos = host_fifos},
+                 [=] { syscall(number, a, b, c); });
+  };
+  for (const bool has : {false, true}) {
+    const Outcome expected = has ? kAllowed : kKilled;
+    EXPECT_EQ(call(has, SYS_pipe2, 0, 0, 0), expected);
+    EXPECT_EQ(call(has, SYS_tee, -1, -1, 1), expected);
+    EXPECT_EQ(call(has, SYS_fcntl, -1, F_GETPIPE_SZ, 0), expected);
+    EXPECT_EQ(call(has, SYS_fcntl, -1, F_SETPIPE_SZ, 4096), expected);
+    EXPECT_EQ(call(has, SYS_splice, -1, 0, -1), kKilled);
+  }
+}
+
 TEST(SeccompFilter, WhatFuseNeedsOnlyForFuse) {
   const auto call = [](SeccompOptions options, long number, long a, long b, long c) {
     options.mode = SeccompMode::kKill;

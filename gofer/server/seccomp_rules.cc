@@ -187,6 +187,11 @@ constexpr SeccompRule kRules[] = {
      {Int(1, SOL_SOCKET), Int(2, SO_RCVTIMEO)},
      "Accept waits for nobody"},
 
+    {CALL(pipe2), kHostFifos, {}, "a save copies what is in a FIFO"},
+    {CALL(tee), kHostFifos, {}, "a save copies what is in a FIFO"},
+    {CALL(fcntl), kHostFifos, {Int(1, F_GETPIPE_SZ)}, "a copy of a FIFO is as large"},
+    {CALL(fcntl), kHostFifos, {Int(1, F_SETPIPE_SZ)}, "a copy of a FIFO is as large"},
+
     {CALL(preadv2), kFuse, {}, "READ"},
     {CALL(pwritev2), kFuse, {}, "WRITE"},
     {CALL(copy_file_range), kFuse, {}, "COPY_FILE_RANGE"},

@@ -22,6 +22,7 @@ enum class RuleSet : uint8_t {
   kListen,           // connections are accepted while serving (--lisafs_socket)
   kHostSocketsOpen,  // --host_uds=open or all
   kHostSocketsMake,  // --host_uds=create or all
+  kHostFifos,        // --host_fifo=open, saved and restored
   kFuse,             // FUSE clients, by vhost-user or /dev/fuse
   kFuseIdentity,     // new files are made as the client's user
   kFuseDevices,      // FUSE clients may make device nodes

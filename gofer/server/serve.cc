@@ -131,6 +131,7 @@ absl::StatusOr<Confinement> ToConfinement(const ServeOptions& options) {
                   .listen = Listens(options),
                   .host_sockets_open = lisafs::MayConnect(uds),
                   .host_sockets_make = lisafs::MayBind(uds),
+                  .host_fifos = options.host_fifo() == HOST_FIFO_OPEN,
                   .fuse = fuse,
                   .fuse_identity = switch_ids,
                   .fuse_devices = devices,
