@@ -123,7 +123,7 @@ cp hello running; ./running; rm running; ls
 """
 
 TAR = r"""
-tar xf /data/in.tar && echo unpacked; cat tree/d0*/* | sha256sum; ls tree | wc -l
+mkdir tree; tar xf /data/in.tar -C tree && echo unpacked; cat tree/d0*/* | sha256sum; ls tree | wc -l
 tar cf /data/TAR/out.tar tree && echo packed; rm -r tree/d0*; ls tree | sha256sum
 """
 

@@ -4,6 +4,7 @@ import difflib
 import hashlib
 import os
 import subprocess
+import threading
 import time
 from xml.etree import ElementTree
 
@@ -12,20 +13,26 @@ LISTED_FILES = 10000
 
 
 class Results:
-    """Named outcomes, printed as they come and written as a GoogleTest-like XML file at the end."""
+    """Named outcomes, printed as they come and written as a GoogleTest-like XML file at the end.
+
+    Threads may add at the same time.
+    """
 
     def __init__(self, suite):
         self.suite = suite
         self.outcomes = []
         self.started = time.monotonic()
+        self.adding = threading.Lock()
 
     def add(self, setting, name, problem=None, skipped=None):
-        self.outcomes.append((setting, name, problem, skipped))
         word = "SKIPPED" if skipped else "FAILED" if problem else "ok"
         passed_s = time.monotonic() - self.started
-        print("%-7s %s.%s  (%.1f s)" % (word, setting, name, passed_s), flush=True)
+        text = "%-7s %s.%s  (%.1f s)" % (word, setting, name, passed_s)
         if problem or skipped:
-            print("    " + (problem or skipped).replace("\n", "\n    "), flush=True)
+            text += "\n    " + (problem or skipped).replace("\n", "\n    ")
+        with self.adding:
+            self.outcomes.append((setting, name, problem, skipped))
+            print(text, flush=True)
 
     def failed(self):
         return any(problem for _, _, problem, _ in self.outcomes)
@@ -46,10 +53,10 @@ class Results:
 
 
 def make_input(path):
-    """Makes in.tar, the tree that goes in by tar; what the tree is like."""
+    """Makes in.tar, what is in the tree that goes in by tar; and returns what the tree is like."""
     tree = os.path.join(path, "tree")
     for number in range(TREE_FILES):
-        folder = os.path.join(tree, "d%02d" % (number % 50), "s%d" % (number % 3))
+        folder = os.path.join(tree, "d%02d" % (number % 50))
         os.makedirs(folder, exist_ok=True)
         name = os.path.join(folder, "f%05d" % number)
         with open(name, "wb") as file:
@@ -57,7 +64,9 @@ def make_input(path):
         os.chmod(name, 0o600 + number % 64)
         if number % 100 == 0:
             os.symlink("f%05d" % number, name + ".link")
-    subprocess.run(["tar", "cf", os.path.join(path, "in.tar"), "-C", path, "tree"], check=True)
+    # Short names: a client without a cache asks several times for each part of a path.
+    subprocess.run(["tar", "cf", os.path.join(path, "in.tar"), "-C", tree, *sorted(os.listdir(tree))],
+                   check=True)
     return describe(tree)
 
 
