@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <string>
@@ -17,6 +18,7 @@
 #include "absl/strings/string_view.h"
 #include "gmock/gmock.h"
 #include "gofer/fs/filesystem_fixture.h"
+#include "test/support/forked.h"
 
 namespace gofer::fs {
 namespace {
@@ -233,6 +235,27 @@ TEST(PathRepairRootTest, TheRootEndsAtItsOwnName) {
   tree.Rename("share/file", "share2/file");
   EXPECT_EQ(RepairPaths(**fs).not_found, 1u);
   EXPECT_EQ((*fs)->PathOf(*file), "/file");
+}
+
+// As in a sandbox: the tree is all that there is, and /proc is only held open.
+TEST(PathRepairRootTest, TheRootMayBeTheProcesssOwn) {
+  const testing::TempTree tree;
+  tree.Mkdir("dir");
+  tree.Write("dir/file", "");
+  const testing::ChildEnd end = testing::InChild([&] {
+    UniqueFd root = tree.OpenPath();
+    UniqueFd proc_fds = *sys::OpenProcSelfFd();
+    if (chroot(tree.path().c_str()) != 0 || chdir("/") != 0) _exit(2);
+    auto fs = Filesystem::Create(std::move(root), std::move(proc_fds), FilesystemOptions());
+    if (!fs.ok()) _exit(3);
+    const RefPtr<Dentry> dir = (*fs)->Lookup((*fs)->root(), N("dir"))->dentry;
+    const RefPtr<Dentry> file = (*fs)->Lookup(*dir, N("file"))->dentry;
+    if (rename("/dir/file", "/moved") != 0) _exit(4);
+    if (RepairPaths(**fs).repaired != 1 || (*fs)->PathOf(*file) != "/moved") _exit(5);
+    _exit(0);
+  });
+  EXPECT_EQ(end.signal, 0);
+  EXPECT_EQ(end.status, 0);
 }
 
 TEST_F(PathRepairTest, ItReportsProgressAndCanBeCancelled) {
