@@ -126,15 +126,18 @@ absl::Status DropBoundingSet(const CapabilityOptions& options) {
   const ErrnoOr<sys::CapabilitySets> held = sys::GetCapabilities();
   if (!held.ok()) return ToStatus(held.error(), "capget");
   if ((held->effective & Mask({CAP_SETPCAP})) == 0) return absl::OkStatus();
+  const std::vector<int> needed = NeededCapabilities(options);
   capng_clear(CAPNG_SELECT_BOUNDS);
-  for (const int capability : NeededCapabilities(options)) {
+  for (const int capability : needed) {
     capng_update(CAPNG_ADD, CAPNG_BOUNDING_SET, static_cast<unsigned>(capability));
   }
-  if (const int result = capng_apply(CAPNG_SELECT_BOUNDS); result != 0) {
-    return absl::PermissionDeniedError(absl::StrFormat(
-        "capabilities: the bounding set could not be dropped (libcap-ng: %d)", result));
-  }
-  return absl::OkStatus();
+  const int result = capng_apply(CAPNG_SELECT_BOUNDS);
+  // libcap-ng reports success also when the kernel has refused.
+  const uint64_t left = sys::GetBoundingSet();
+  if (result == 0 && (left & ~Mask(needed)) == 0) return absl::OkStatus();
+  return absl::PermissionDeniedError(absl::StrFormat(
+      "capabilities: the bounding set should be at most %#x and is %#x (libcap-ng: %d)",
+      Mask(needed), left, result));
 }
 
 absl::Status LimitCapabilities(const CapabilityOptions& options) {

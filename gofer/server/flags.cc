@@ -47,6 +47,7 @@ DEFINE_string(log_format, "text", "serve: the log on stderr: text, json");
 DEFINE_string(pid_file, "", "serve: gets the process id");
 DEFINE_uint64(rlimit_nofile, 0,
               "serve: limit of open descriptors, soft and hard; 0 raises soft to hard");
+DEFINE_uint64(max_nodes, 0, "serve: how many files and names all clients may know; 0: 1000000");
 DEFINE_string(seccomp, "kill", "serve: for a system call outside the list: kill, trap, log, none");
 DEFINE_string(sandbox, "namespace",
               "serve: namespace (own mount, ipc, net and uts namespaces, and a user namespace "
@@ -266,6 +267,7 @@ absl::StatusOr<ServeOptions> ServeOptionsFromFlags() {
   options.set_log_format(log_format);
   options.set_pid_file(FLAGS_pid_file);
   options.set_rlimit_nofile(FLAGS_rlimit_nofile);
+  options.set_max_nodes(FLAGS_max_nodes);
   ASSIGN_OR_RETURN(const SeccompName seccomp, ParseSeccomp(FLAGS_seccomp));
   options.set_seccomp(seccomp);
   ASSIGN_OR_RETURN(const SandboxName sandbox, ParseSandbox(FLAGS_sandbox));

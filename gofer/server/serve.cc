@@ -291,6 +291,13 @@ absl::StatusOr<std::vector<FuseDevice>> FuseDevices(const ServeOptions& options)
   return devices;
 }
 
+fs::FilesystemOptions ToFilesystemOptions(const ServeOptions& options, uint64_t descriptor_limit) {
+  fs::FilesystemOptions made = {.max_fds = DescriptorsForFiles(descriptor_limit),
+                                .file_handles = ToFileHandles(options)};
+  if (options.max_nodes() > 0) made.max_nodes = options.max_nodes();
+  return made;
+}
+
 // Enough for a guest that waits for a disk on many files at once; a pool has as many as it needs.
 constexpr uint32_t kDefaultWorkers = 16;
 
@@ -387,8 +394,7 @@ absl::StatusOr<ServiceEnd> Serve(const ServeOptions& given) {
 
   ASSIGN_OR_RETURN(const std::unique_ptr<fs::Filesystem> filesystem,
                    fs::Filesystem::Create(std::move(tree.root), std::move(tree.descriptors),
-                                          {.max_fds = DescriptorsForFiles(descriptor_limit),
-                                           .file_handles = ToFileHandles(options)}));
+                                          ToFilesystemOptions(options, descriptor_limit)));
   lisafs::Server server(filesystem.get(), ToServerOptions(options));
   if (restoration != nullptr) RETURN_IF_ERROR(restoration->Prepare(*filesystem, options));
   for (const LisafsFd& way : options.lisafs_fd()) {

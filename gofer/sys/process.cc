@@ -165,6 +165,14 @@ ErrnoOr<void> KeepCapabilities(uint64_t kept) {
   return Done(Call("capset", [&] { return syscall(SYS_capset, &header, data); }));
 }
 
+uint64_t GetBoundingSet() {
+  uint64_t bounding = 0;
+  for (int capability = 0; capability < 64; ++capability) {
+    if (::prctl(PR_CAPBSET_READ, capability, 0, 0, 0) == 1) bounding |= uint64_t{1} << capability;
+  }
+  return bounding;
+}
+
 bool IsRoot() { return ::geteuid() == 0; }
 
 uint32_t EffectiveUid() { return geteuid(); }

@@ -58,6 +58,8 @@ struct CapabilitySets {
   uint64_t inheritable;
 };
 ErrnoOr<CapabilitySets> GetCapabilities();
+// What an exec of the calling thread could still gain.
+uint64_t GetBoundingSet();
 // Of the calling thread: of what it has, nothing but `kept`, and nothing inheritable.
 ErrnoOr<void> KeepCapabilities(uint64_t kept);
 // By the effective user id.
