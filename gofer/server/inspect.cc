@@ -2,6 +2,7 @@
 
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "absl/status/statusor.h"
@@ -16,6 +17,7 @@
 #include "gofer/fs/filesystem.h"
 #include "gofer/fs/tree_restore.h"
 #include "gofer/server/restoration.h"
+#include "gofer/server/sandbox.h"
 #include "gofer/sys/host_fs.h"
 #include "gofer/sys/own_directory.h"
 #include "gofer/sys/process.h"
@@ -39,9 +41,10 @@ absl::Status Verify(const CommandFlags& flags, fs::FilesystemState files) {
   if (!root.ok()) return ToStatus(root.error(), absl::StrCat("--root=", flags.root));
   ErrnoOr<UniqueFd> descriptors = sys::OpenProcSelfFd();
   if (!descriptors.ok()) return ToStatus(descriptors.error(), "open /proc/self/fd");
-  ASSIGN_OR_RETURN(
-      const std::unique_ptr<fs::Filesystem> filesystem,
-      fs::Filesystem::Create(*std::move(root), *std::move(descriptors), fs::FilesystemOptions()));
+  ASSIGN_OR_RETURN(const uint64_t limit, RaiseDescriptorLimit(std::nullopt));
+  ASSIGN_OR_RETURN(const std::unique_ptr<fs::Filesystem> filesystem,
+                   fs::Filesystem::Create(*std::move(root), *std::move(descriptors),
+                                          {.max_fds = DescriptorsForFiles(limit)}));
   fs::TreeRestore restore(
       *filesystem, std::move(files),
       {.validation = {.sizes = flags.validate_file_sizes, .mtimes = flags.validate_mtimes},

@@ -1,7 +1,6 @@
 #include "gofer/server/restoration.h"
 
 #include <algorithm>
-#include <iostream>
 
 #include "absl/strings/str_cat.h"
 #include "checkpoint/image_file.h"
@@ -87,9 +86,11 @@ absl::Status Restoration::Judge() {
                     "names, types, sizes and modification times alone";
   }
   if (report.findings.empty()) return absl::OkStatus();
-  std::cout << (options_.json() ? checkpoint::ReportAsJson(report)
-                                : checkpoint::ReportAsText(report))
-            << std::flush;
+  // Not by std::cout, whose first use makes a call that a confined process may not. Who does not read
+  // it has the summary.
+  (void)sys::WriteAll(BorrowedFd(1), options_.json() ? checkpoint::ReportAsJson(report)
+                                                     : checkpoint::ReportAsText(report))
+      .ok();
   const absl::Status mismatch = MismatchOf(report, options_.follow_moved());
   if (mismatch.ok() || options_.on_mismatch() == ON_MISMATCH_ABORT) return mismatch;
   LOG(WARNING) << mismatch.message();

@@ -351,9 +351,9 @@ absl::StatusOr<ServiceEnd> Serve(const ServeOptions& given) {
   ASSIGN_OR_RETURN(const std::optional<UserNamespace> user_namespace,
                    PrepareUserNamespace(options));
   ASSIGN_OR_RETURN(Readiness readiness, Readiness::Prepare(options.ready_fd()));
-  std::unique_ptr<Restoration> restoration;
+  std::unique_ptr<Restoration> image;
   if (options.has_restore()) {
-    ASSIGN_OR_RETURN(restoration, Restoration::Load(options.restore()));
+    ASSIGN_OR_RETURN(image, Restoration::Load(options.restore()));
   }
   std::vector<int> kept = NamedDescriptors(options);
   for (const int fd : readiness.Descriptors()) kept.push_back(fd);
@@ -396,6 +396,7 @@ absl::StatusOr<ServiceEnd> Serve(const ServeOptions& given) {
                    fs::Filesystem::Create(std::move(tree.root), std::move(tree.descriptors),
                                           ToFilesystemOptions(options, descriptor_limit)));
   lisafs::Server server(filesystem.get(), ToServerOptions(options));
+  std::unique_ptr<Restoration> restoration = std::move(image);  // ends before the file system does
   if (restoration != nullptr) RETURN_IF_ERROR(restoration->Prepare(*filesystem, options));
   for (const LisafsFd& way : options.lisafs_fd()) {
     const lisafs::ConnectionOptions connection = {.mount_path = way.path(),
