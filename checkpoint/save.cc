@@ -117,9 +117,13 @@ absl::StatusOr<SaveResult> Save(const Subject& subject, const SaveOptions& optio
   if (!options.leave_running) {
     std::move(reopen).Cancel();
     mounts.Leave();
-    snapshot.TakeUnread();
+    result.unread = snapshot.unread();
   }
   return result;
+}
+
+void LetGo(const Subject& subject, const SaveResult& saved) {
+  fs::TakeUnread(subject.filesystem, saved.unread);
 }
 
 void ServeOn(const Subject& subject) {

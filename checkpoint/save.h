@@ -9,7 +9,8 @@
 //   6. where it is asked for, all paths are checked again. Here the record is complete, and the gate
 //      is opened again unless the gofer is to end;
 //   7. what clients have written is brought to its disk; then the record becomes the payload of an
-//      image, and is stored. If the gofer is to end, the FIFOs are emptied of what was saved of them.
+//      image, and is stored. A gofer that is to end then takes out of FIFOs what it has saved of
+//      them (LetGo), or goes on after all (ServeOn).
 //
 // Whatever fails, the tree and its clients are as before, and so is the image that was there.
 //
@@ -28,6 +29,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
@@ -38,6 +40,7 @@
 #include "fuse/session/session.h"
 #include "gofer/fs/filesystem.h"
 #include "gofer/fs/path_repair.h"
+#include "gofer/fs/snapshot.h"
 #include "lisafs/server/server.h"
 
 namespace gofer::checkpoint {
@@ -85,6 +88,8 @@ struct SaveResult {
   uint64_t clients = 0;
   uint64_t payload_bytes = 0;
   fs::PathRepair paths = {};  // what step 1 did
+  // Of FIFOs, without leave_running. To be dropped before the Filesystem.
+  std::vector<fs::UnreadFifo> unread = {};
   absl::Duration pause = {};  // from the closing of the gate to the end of the record
 };
 
@@ -94,7 +99,9 @@ using ImageStore = absl::FunctionRef<absl::Status(absl::string_view payload)>;
 absl::StatusOr<SaveResult> Save(const Subject& subject, const SaveOptions& options,
                                 ImageStore store);
 
-// After a Save without leave_running: the gofer does not end after all.
+// After a Save without leave_running, when the image is in its place: others will go on with it.
+void LetGo(const Subject& subject, const SaveResult& saved);
+// The same, but the gofer does not end after all.
 void ServeOn(const Subject& subject);
 
 }  // namespace gofer::checkpoint

@@ -24,6 +24,17 @@ constexpr size_t kMaxNamed = 100;
 
 }  // namespace
 
+void TakeUnread(Filesystem& filesystem, std::span<const UnreadFifo> unread) {
+  for (const UnreadFifo& saved : unread) {
+    if (saved.size == 0) continue;
+    if (const ErrnoOr<void> taken = filesystem.SkipFifo(*saved.fifo, saved.size); !taken.ok()) {
+      // Who has opened it meanwhile was given some of it. It is saved all the same.
+      LOG(WARNING) << "checkpoint: a FIFO has changed while it was saved: "
+                   << taken.error().ToString();
+    }
+  }
+}
+
 Snapshot::Snapshot(Filesystem& filesystem, const SnapshotOptions& options)
     : filesystem_(filesystem), options_(options) {
   Add(filesystem.root());
@@ -192,7 +203,9 @@ ErrnoOr<void> Snapshot::SaveDeletedFile(Dentry& dentry, uint32_t inode_row, cons
 }
 
 void Snapshot::SaveFifo(Dentry& dentry, uint32_t handle_row) {
-  const auto is_same = [&](const Unread& other) { return &other.fifo->inode() == &dentry.inode(); };
+  const auto is_same = [&](const UnreadFifo& other) {
+    return &other.fifo->inode() == &dentry.inode();
+  };
   if (std::any_of(unread_.begin(), unread_.end(), is_same)) return;
   const uint64_t left = options_.max_deleted_bytes - saved_bytes_;
   ErrnoOr<std::string> unread =
@@ -209,17 +222,6 @@ void Snapshot::SaveFifo(Dentry& dentry, uint32_t handle_row) {
   saved_bytes_ += unread->size();
   unread_.push_back({.fifo = RefPtr<Dentry>(&dentry), .size = unread->size()});
   state_.handles[handle_row].unread = *std::move(unread);
-}
-
-void Snapshot::TakeUnread() {
-  for (const Unread& unread : unread_) {
-    if (unread.size == 0) continue;
-    if (const ErrnoOr<void> taken = filesystem_.SkipFifo(*unread.fifo, unread.size); !taken.ok()) {
-      // Who has opened it meanwhile was given some of it. It is saved all the same.
-      LOG(WARNING) << "checkpoint: a FIFO has changed while it was saved: "
-                   << taken.error().ToString();
-    }
-  }
 }
 
 absl::Status Snapshot::WriteBack() {

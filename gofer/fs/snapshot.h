@@ -4,14 +4,13 @@
 //   const uint32_t row = snapshot.Add(dentry);   // the front ends, for everything they have ids for
 //   ASSIGN_OR_RETURN(FilesystemState state, snapshot.Finish());
 //   RETURN_IF_ERROR(snapshot.WriteBack());       // before the state is kept anywhere
-//   snapshot.TakeUnread();                       // when it is, and the clients will go on with it
+//   TakeUnread(filesystem, snapshot.unread());   // when it is, and the clients will go on with it
 //
 // What nobody adds is not saved: a cached name may not be there any more later. Dentries that have one
 // place (see Filesystem::Resettle) are saved as one.
 //
 // Owner:   a save; keeps what was added.
-// Threads: one; Add and Finish while the gate of requests is closed, TakeUnread as long as it is not
-//          opened any more.
+// Threads: one; Add and Finish while the gate of requests is closed.
 // Errors:  Finish and WriteBack: kFailedPrecondition names every file that cannot be saved, and why.
 // Source:  the design's section on checkpoints; spec/security.md s.6.
 
@@ -20,6 +19,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -41,6 +41,16 @@ struct SnapshotOptions {
   uint64_t max_deleted_bytes = uint64_t{64} << 20;
 };
 
+// What was saved of a FIFO, and is still in it.
+struct UnreadFifo {
+  RefPtr<Dentry> fifo;
+  size_t size = 0;
+};
+
+// Takes out of FIFOs what was saved of them, so that it is not there twice for who goes on with the
+// state while others keep the FIFO open. Only by who serves nobody any more.
+void TakeUnread(Filesystem& filesystem, std::span<const UnreadFifo> unread);
+
 class Snapshot {
  public:
   Snapshot(Filesystem& filesystem, const SnapshotOptions& options);
@@ -56,16 +66,9 @@ class Snapshot {
   absl::StatusOr<FilesystemState> Finish();
   // Writes back what clients have open for writing: a state that is kept is of files that are kept.
   absl::Status WriteBack();
-  // Takes out of FIFOs what was saved of them, so that it is not there twice for who goes on with the
-  // state while others keep the FIFO open.
-  void TakeUnread();
+  const std::vector<UnreadFifo>& unread() const { return unread_; }
 
  private:
-  struct Unread {
-    RefPtr<Dentry> fifo;
-    size_t size;
-  };
-
   uint32_t RowOf(Inode& inode);
   // The row of a name below a directory that has one.
   uint32_t AddName(RefPtr<Dentry> dentry, const Dentry* dir, uint32_t parent, std::string name);
@@ -89,7 +92,7 @@ class Snapshot {
   absl::flat_hash_map<const Inode*, uint32_t> inode_rows_;
   // Those that lookups do not find, by the place that they believe to have.
   absl::flat_hash_map<std::pair<uint32_t, std::string>, uint32_t> astray_;
-  std::vector<Unread> unread_;
+  std::vector<UnreadFifo> unread_;
   uint64_t saved_bytes_ = 0;  // of options_.max_deleted_bytes
   std::vector<std::string> refused_;
 };

@@ -380,7 +380,7 @@ TEST_F(FifoRestoreTest, WhatWasNotReadIsReadFirst) {
   EXPECT_EQ(state->handles[second_row].unread, "");
   EXPECT_EQ(state->handles[write_row].unread, "");
   state_ = *std::move(state);
-  snapshot_->TakeUnread();
+  TakeUnread(*fs_, snapshot_->unread());
   reader = second = writer = nullptr;
   fifo = nullptr;
   snapshot_.reset();

@@ -146,21 +146,23 @@ control::Reply ControlWay::Checkpoint(const control::CheckpointRequest& request,
   LOG(INFO) << "checkpoint: " << saved->names << " names, " << saved->open_files
             << " open files; clients waited for " << absl::FormatDuration(saved->pause);
   const control::Reply reply = ToReply(*saved);
-  return options.leave_running ? reply : AwaitDone(reply, client);
+  return options.leave_running ? reply : AwaitDone(*saved, reply, client);
 }
 
-control::Reply ControlWay::AwaitDone(const control::Reply& saved, Client& client) {
-  const absl::StatusOr<control::Received> done = client.Ask(saved, kDonePatience);
+control::Reply ControlWay::AwaitDone(const checkpoint::SaveResult& saved,
+                                     const control::Reply& reply, Client& client) {
+  const absl::StatusOr<control::Received> done = client.Ask(reply, kDonePatience);
   if (!done.ok() || !done->request.has_checkpoint_done()) {
     checkpoint::ServeOn(service_.subject);
     LOG(WARNING) << "checkpoint: nobody said that the image is in its place; serving on";
     return control::FailureReply("checkpoint: not completed; the gofer serves on");
   }
   LOG(INFO) << "ending: saved";
+  checkpoint::LetGo(service_.subject, saved);
   service_.loop.AskToLeave([this] { server_.Stop(); });
-  control::Reply reply;
-  reply.mutable_stopping();
-  return reply;
+  control::Reply stopping;
+  stopping.mutable_stopping();
+  return stopping;
 }
 
 }  // namespace gofer::server

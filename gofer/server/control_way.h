@@ -74,7 +74,8 @@ class ControlWay final : public WayIn, private control::CommandHandler {
   control::Reply Checkpoint(const control::CheckpointRequest& request, BorrowedFd file,
                             Client& client) ABSL_LOCKS_EXCLUDED(save_mu_);
   // Clients wait until the image is in its place, and if it is, for another process.
-  control::Reply AwaitDone(const control::Reply& saved, Client& client);
+  control::Reply AwaitDone(const checkpoint::SaveResult& saved, const control::Reply& reply,
+                           Client& client);
 
   std::vector<UniqueFd> listening_;
   const Service service_;

@@ -359,6 +359,8 @@ TEST_F(LisafsRestoreTest, AFifoIsReadOnWhereItWasLeft) {
   EXPECT_EQ(read_all(reading.host_fd), "45678");
   ASSERT_EQ(write(writing.host_fd.get(), "9", 1), 1);
   Save({.leave_running = false});
+  checkpoint::LetGo({.filesystem = before_->filesystem(), .lisafs = before_->server()}, saved_);
+  saved_.unread.clear();
   EXPECT_EQ(read_all(reading.host_fd), "") << "it would be read twice";
   reading.host_fd.Reset();
   writing.host_fd.Reset();
