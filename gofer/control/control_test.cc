@@ -50,7 +50,7 @@ class FakeHandler : public CommandHandler {
       Progress report;
       for (uint64_t done = 1; done <= 2; ++done) {
         report.set_done(done);
-        client.Report(report);
+        EXPECT_TRUE(client.Report(report));
       }
       reply.mutable_purged()->set_dentries(42);
     } else if (request.request.has_status()) {

@@ -31,10 +31,10 @@ class SocketClient : public CommandHandler::Client {
  public:
   explicit SocketClient(BorrowedFd socket) : socket_(socket) {}
 
-  void Report(const Progress& progress) override {
+  bool Report(const Progress& progress) override {
     Reply report;
     *report.mutable_progress() = progress;
-    SendReply(socket_, report).IgnoreError();
+    return SendReply(socket_, report).ok();
   }
   absl::StatusOr<Received> Ask(const Reply& reply, absl::Duration patience) override {
     RETURN_IF_ERROR(SendReply(socket_, reply));

@@ -39,8 +39,8 @@ class CommandHandler {
   class Client {
    public:
     virtual ~Client() = default;
-    // A client that does not listen is no reason to stop: there is no error.
-    virtual void Report(const Progress& progress) = 0;
+    // False if the client has gone: work that is for it alone can stop.
+    virtual bool Report(const Progress& progress) = 0;
     // An answer that is not the last, and the request that follows it; kDeadlineExceeded if none
     // has come in time.
     virtual absl::StatusOr<Received> Ask(const Reply& reply, absl::Duration patience) = 0;

@@ -136,6 +136,8 @@ void PrintCheckpoint(const control::CheckpointResult& result, const CommandFlags
   answer.Add("open_files", result.open_files());
   answer.Add("deleted_files", result.deleted_files());
   answer.Add("clients", result.clients());
+  answer.Add("paths_repaired", result.paths_repaired());
+  answer.Add("paths_not_found", result.paths_not_found());
   answer.Add("pause_us", result.pause_us());
   answer.AddFlag("running", flags.leave_running);
   answer.Print();

@@ -1,5 +1,8 @@
 #include "gofer/server/control_way.h"
 
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -35,6 +38,10 @@ control::Reply ToReply(const checkpoint::SaveResult& saved) {
   result.set_deleted_files(saved.deleted_files);
   result.set_clients(saved.clients);
   result.set_image_bytes(saved.payload_bytes + checkpoint::kImageHeaderSize);
+  result.set_paths_checked(saved.paths.checked);
+  result.set_paths_repaired(saved.paths.repaired);
+  result.set_paths_deleted(saved.paths.deleted);
+  result.set_paths_not_found(saved.paths.not_found);
   result.set_pause_us(static_cast<uint64_t>(absl::ToInt64Microseconds(saved.pause)));
   return reply;
 }
@@ -133,7 +140,17 @@ control::Reply ControlWay::Checkpoint(const control::CheckpointRequest& request,
         "checkpoint: another one is being made; try again when it is done");
   }
   const absl::Cleanup unlock = [this]() ABSL_UNLOCK_FUNCTION(save_mu_) { save_mu_.Unlock(); };
-  checkpoint::SaveOptions options = {.leave_running = request.leave_running()};
+  std::atomic<bool> cancel{false};
+  checkpoint::SaveOptions options = {
+      .leave_running = request.leave_running(),
+      .confirm_paths = request.confirm_paths(),
+      .watch = {.cancel = &cancel, .progress = [&](uint64_t done, uint64_t total) {
+                  control::Progress progress;
+                  progress.set_what("looking at paths");
+                  progress.set_done(done);
+                  progress.set_total(std::max(done, total));
+                  if (!client.Report(progress)) cancel = true;
+                }}};
   if (request.has_max_deleted_bytes()) options.max_deleted_bytes = request.max_deleted_bytes();
   const checkpoint::ImageKey key = {.secret = request.key()};
   const absl::StatusOr<checkpoint::SaveResult> saved = checkpoint::Save(

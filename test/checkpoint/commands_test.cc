@@ -156,6 +156,19 @@ TEST_F(CommandsTest, AGoferThatIsLeftRunningServesOn) {
   EXPECT_TRUE(gofer_->Running());
 }
 
+TEST_F(CommandsTest, AFileThatTheHostHasMovedIsSavedUnderItsName) {
+  Serve();
+  const FdId file = Open("top", O_RDONLY);
+  tree_.Rename("top", "dir/elsewhere");
+  const Outcome saved = Checkpoint({"--confirm_paths"});
+  EXPECT_EQ(saved.status, 0) << saved.error;
+  EXPECT_THAT(saved.out, HasSubstr("paths repaired           1\n"));
+  EXPECT_THAT(saved.error, HasSubstr("looking at paths"));
+  Restore();
+  ASSERT_EQ(ready_, "\n") << gofer_->Stderr();
+  EXPECT_EQ(*Read(file), "top of the tree");
+}
+
 TEST_F(CommandsTest, ASaveThatFailsLeavesTheGoferAndTheImage) {
   Serve();
   ASSERT_EQ(Checkpoint({"--leave_running"}).status, 0);
