@@ -50,6 +50,7 @@ class IdleDevice final : public Device {
   uint64_t features() const override { return 0; }
   std::span<const std::byte> config() const override { return config_; }
   absl::Status Attach(uint32_t index, VirtQueue& queue, BorrowedFd) override {
+    if (refuses) return absl::ResourceExhaustedError("no more descriptors");
     attached[index] = &queue;
     return absl::OkStatus();
   }
@@ -60,6 +61,7 @@ class IdleDevice final : public Device {
 
   std::vector<std::byte> config_;
   std::array<VirtQueue*, kMaxQueues> attached = {};
+  bool refuses = false;
   int wakes = 0;
   int cancels = 0;
   int resets = 0;
@@ -469,6 +471,24 @@ TEST_F(BackendTest, ANewKickDescriptorOfARunningRing) {
   Must(frontend.SetVringFd(MessageId::kSetVringKick, 1, BorrowedFd(), Ack::kWanted));
   EXPECT_NE(device_.attached[1], nullptr);
   EXPECT_EQ(device_.wakes, 3);
+}
+
+// The ring is left in peace then, and can be started anew.
+TEST_F(BackendTest, AKickDescriptorThatTheDeviceCannotUse) {
+  GuestRam ram(1 << 20);
+  Frontend& frontend = Negotiate();
+  Must(frontend.SetMemoryTable(ram, Ack::kWanted));
+  StartRing(ram, 1);
+  device_.refuses = true;
+  EXPECT_EQ(ErrorOf(frontend.SetVringFd(MessageId::kSetVringKick, 1, NewEvent(), Ack::kWanted)),
+            EREMOTEIO);
+  EXPECT_EQ(device_.attached[1], nullptr);
+  EXPECT_EQ(ErrorOf(frontend.SetVringFd(MessageId::kSetVringKick, 1, NewEvent(), Ack::kWanted)),
+            EREMOTEIO);
+  device_.refuses = false;
+  Must(frontend.SetVringFd(MessageId::kSetVringKick, 1, NewEvent(), Ack::kWanted));
+  EXPECT_NE(device_.attached[1], nullptr);
+  EXPECT_EQ(StopRing(1), 0u);
 }
 
 // Trap 6: QEMU 10 sends it early and often, and repeats neither protocol features nor memory.

@@ -21,7 +21,7 @@ size_t DeviceOptions::DefaultHelpers() {
 }
 
 Device::Device(fuse::Session* session, const DeviceOptions& options)
-    : session_(*session), max_helpers_(options.max_helpers) {
+    : session_(*session), max_helpers_(options.max_helpers), slots_(options.max_requests) {
   if (options.max_workers > 0) workers_.emplace(session_, options.max_workers);
   if (options.tag.empty()) return;
   config_.emplace();

@@ -34,10 +34,12 @@ namespace gofer::virtio_fs {
 
 struct DeviceOptions {
   // For front-ends that take the configuration space from the device; empty: there is none.
-  std::string tag;
+  std::string tag = {};
   uint32_t num_request_queues = 1;  // what the configuration space says
   // Requests that wait for a disk at the same time; 0: each queue waits for its own.
   size_t max_workers = 16;
+  // Requests taken from the rings and not answered yet.
+  size_t max_requests = SlotPool::kMaxSlots;
   // Workers that help a queue that is always full.
   size_t max_helpers = DefaultHelpers();
 

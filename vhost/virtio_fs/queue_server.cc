@@ -17,6 +17,8 @@ using vhost::DescriptorChain;
 
 // How often a ring is looked at that has nothing to kick with.
 constexpr absl::Duration kWithoutKick = absl::Milliseconds(1);
+// And how often whether a slot has become free.
+constexpr absl::Duration kWithoutSlot = absl::Milliseconds(1);
 
 // The answer to what is no request, as far as there is room for one.
 size_t Refuse(const DescriptorChain& chain) {
@@ -54,7 +56,6 @@ QueueServer::QueueServer(fuse::Session& session, vhost::VirtQueue& queue, bool h
       options_(options),
       poll_(std::move(poll)),
       wake_(std::move(wake)) {
-  for (Slot*& slot : slots_) slot = pool_.Get();
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -63,12 +64,16 @@ QueueServer::~QueueServer() {
   wake_.Raise();
   thread_.join();
   if (options_.workers != nullptr) options_.workers->Dismiss(*this);
-  for (Slot* const slot : slots_) pool_.Put(slot);
+  for (Slot* const slot : slots_) {
+    if (slot != nullptr) pool_.Put(slot);
+  }
 }
 
 void QueueServer::Help(fuse::Scratch& scratch) {
-  Slot* slot = pool_.Get();
+  Slot* slot = nullptr;
   for (;;) {
+    if (slot == nullptr) slot = pool_.Get();
+    if (slot == nullptr) return;
     DescriptorChain* const chains[] = {&slot->chain};
     if (queue_.Take(chains) == 0) break;
     Serve(slot, fuse::Serving::kWorker, scratch);
@@ -76,13 +81,29 @@ void QueueServer::Help(fuse::Scratch& scratch) {
   pool_.Put(slot);
 }
 
+size_t QueueServer::Refill(std::array<DescriptorChain*, kBatch>& chains) {
+  size_t count = 0;
+  for (Slot*& slot : slots_) {
+    if (slot == nullptr) slot = pool_.Get();
+    if (slot == nullptr) continue;
+    chains[count] = &slot->chain;
+    std::swap(slot, slots_[count]);
+    ++count;
+  }
+  return count;
+}
+
 void QueueServer::Run() {
   const fuse::Serving serving =
       options_.workers == nullptr ? fuse::Serving::kWorker : fuse::Serving::kInline;
   while (!ending_.load(std::memory_order_relaxed)) {
     std::array<DescriptorChain*, kBatch> chains;
-    for (size_t i = 0; i < kBatch; ++i) chains[i] = &slots_[i]->chain;
-    const size_t taken = queue_.Take(chains);
+    const size_t room = Refill(chains);
+    if (room == 0) {
+      poll_.Wait(kWithoutSlot);
+      continue;
+    }
+    const size_t taken = queue_.Take(std::span(chains).first(room));
     if (taken == kBatch && options_.max_helpers > 0 && queue_.HasWork())
       options_.workers->AskForHelp(*this, options_.max_helpers);
     for (size_t i = 0; i < taken; ++i) Serve(slots_[i], serving, scratch_);
@@ -124,7 +145,7 @@ void QueueServer::Serve(Slot*& slot, fuse::Serving serving, fuse::Scratch& scrat
     case fuse::Outcome::Kind::kDeferred:
       break;  // it may be over and done with by now
   }
-  slot = pool_.Get();
+  slot = nullptr;
 }
 
 }  // namespace gofer::virtio_fs

@@ -1,7 +1,7 @@
 // QueueServer: the thread of one queue. It takes requests off the ring, serves them in place, and
 // gives them back; only those that may wait for a disk go to a worker. While there are more than it
 // can serve, and processors to spare, workers take from the ring too: Linux 6.1 uses one queue,
-// however many processors it has.
+// however many processors it has. When all slots are in use, nothing is taken until one is free.
 //
 // Owner:   the Device, from Attach to Detach. Session, queue and pools outlive it.
 // Threads: one of its own, and helping workers; Wake from any.
@@ -60,9 +60,13 @@ class QueueServer final : private Helped {
               const Options& options, sys::EdgePoll poll, sys::EventFd wake);
 
   void Run();
+  // Gives the chains to take into, from the front of slots_ on, and their number: fewer than kBatch
+  // when the pool is exhausted.
+  size_t Refill(std::array<vhost::DescriptorChain*, kBatch>& chains);
   // Waits until there may be something to take.
   void Wait();
   void Help(fuse::Scratch& scratch) override;
+  // The slot is null then, if it is needed until the request has ended elsewhere.
   void Serve(Slot*& slot, fuse::Serving serving, fuse::Scratch& scratch);
 
   fuse::Session& session_;
@@ -76,7 +80,7 @@ class QueueServer final : private Helped {
   // The thread's own.
   sys::SpinPolicy spin_;
   fuse::Scratch scratch_;
-  std::array<Slot*, kBatch> slots_;
+  std::array<Slot*, kBatch> slots_ = {};
   std::thread thread_;
 };
 

@@ -1,6 +1,7 @@
 // What monitors do to a device that is in use: migrate it, swap its log, change its memory, come
 // back after a crash. The sequences are those of spec/vhost-user-fs.md s.8.
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "fuse/wire/abi.h"
 #include "glog/logging.h"
 #include "gofer/base/errno.h"
@@ -32,6 +34,7 @@ namespace gofer::virtio_fs {
 namespace {
 
 using fuse::NodeId;
+using testing::ErrorOf;
 using testing::Must;
 using testing::TempTree;
 using testing::VhostServer;
@@ -325,6 +328,82 @@ TEST_P(BlockedTest, EndsWhatWaits) {
   EXPECT_EQ(Must(client.Next()), slot);
   EXPECT_NE(slot->error(), 0);
   client.Release(*slot);
+}
+
+// A guest can have more requests wait than the device holds: the rest stay in the ring, in order, and
+// are served as room comes free.
+class ExhaustedTest : public ::testing::Test {
+ protected:
+  static constexpr size_t kMaxRequests = 8;
+  static constexpr size_t kWaiting = 20;
+
+  ExhaustedTest() {
+    tree_.Write("f", "");
+    host_ = UniqueFd(open(tree_.At("f").c_str(), O_RDWR | O_CLOEXEC));
+    machine_ = Boot(server_, {});
+    client_ = std::make_unique<FuseClient>(
+        machine_.get(),
+        vhost::driver::FuseClientOptions{.depth = kWaiting + 1, .data_bytes = 4096});
+    Must(client_->Init());
+    const auto entry = Must(client_->Lookup(NodeId::kRoot, "f"));
+    const auto file = Must(client_->Open(entry.nodeid, O_RDWR));
+    HostLock(F_WRLCK);
+    for (size_t i = 0; i < kWaiting; ++i) {
+      vhost::driver::Slot* const slot = client_->Acquire();
+      fuse::LkIn in = WriteLock(file.fh, i + 1);
+      in.lk.type = F_RDLCK;
+      slot->Arguments().Write(in);
+      client_->Submit(*slot, fuse::Opcode::kSetlkw, entry.nodeid, {});
+    }
+    vhost::driver::Slot* const last = client_->Acquire();
+    last->Arguments().Write(fuse::GetattrIn{});
+    client_->Submit(*last, fuse::Opcode::kGetattr, NodeId::kRoot,
+                    {.result = sizeof(fuse::AttrOut)});
+    // Answered at once if it had been taken.
+    EXPECT_EQ(ErrorOf(machine_->queue(1).Wait(absl::Milliseconds(50))), ETIMEDOUT);
+  }
+  void HostLock(short type) {
+    struct flock lock = {};
+    lock.l_type = type;
+    lock.l_whence = SEEK_SET;
+    EXPECT_EQ(fcntl(host_.get(), F_OFD_SETLK, &lock), 0);
+  }
+  // All of them, and how many have failed.
+  size_t AwaitAll() {
+    size_t failed = 0;
+    for (size_t i = 0; i <= kWaiting; ++i) {
+      vhost::driver::Slot* const slot = Must(client_->Next());
+      if (slot->error() != 0) ++failed;
+      client_->Release(*slot);
+    }
+    return failed;
+  }
+
+  TempTree tree_;
+  VhostServer server_{tree_, "", {.posix_locks = true}, {.max_requests = kMaxRequests}};
+  UniqueFd host_;
+  std::unique_ptr<Machine> machine_;
+  std::unique_ptr<FuseClient> client_;
+};
+
+TEST_F(ExhaustedTest, TheRestIsServedLater) {
+  HostLock(F_UNLCK);
+  EXPECT_EQ(AwaitAll(), 0u);
+}
+
+TEST_F(ExhaustedTest, StopsAndGoesOn) {
+  Must(machine_->Stop());
+  HostLock(F_UNLCK);
+  Must(machine_->Start());
+  // Those that the device had were ended by the stop.
+  const size_t failed = AwaitAll();
+  EXPECT_GT(failed, 0u);
+  EXPECT_LE(failed, kMaxRequests);
+}
+
+TEST_F(ExhaustedTest, TheMonitorGoes) {
+  machine_.reset();
+  EXPECT_TRUE(server_.WaitForConnections(0));
 }
 
 // Trap 13: every head comes back, and a queue of two entries is enough for a mount.

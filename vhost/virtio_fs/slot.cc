@@ -10,6 +10,7 @@ void Slot::Complete(size_t written) {
 Slot* SlotPool::Get() {
   const absl::MutexLock lock(&mu_);
   if (free_.empty()) {
+    if (all_.size() == max_slots_) return nullptr;
     all_.push_back(std::make_unique<Slot>(*this));
     free_.reserve(all_.size());
     return all_.back().get();

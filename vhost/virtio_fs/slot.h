@@ -1,9 +1,11 @@
 // Slot: a request of the guest in the hands of the device, from the ring and back to it; used again
-// and again. SlotPool: those that are free.
+// and again. SlotPool: those that are free, and how many there may be: what bounds the memory that a
+// guest can make us hold, however many rings it has and however large they are.
 //
 // Owner:   the SlotPool, for good; it dies after every queue has been stopped.
 // Threads: a Slot: one at a time. The pool: safe.
 // Locks:   mu_ is a leaf.
+// Source:  spec/security.md s.5.
 
 #ifndef VHOST_VIRTIO_FS_SLOT_H_
 #define VHOST_VIRTIO_FS_SLOT_H_
@@ -46,14 +48,20 @@ class Slot final : public fuse::Request {
 
 class SlotPool {
  public:
-  SlotPool() = default;
+  // Half of the 512 MiB that may be resident with everything at its limit: 32 KiB each, if each
+  // request is of as many pieces as it may be. A real guest has a few hundred in flight.
+  static constexpr size_t kMaxSlots = 8192;
+
+  explicit SlotPool(size_t max_slots = kMaxSlots) : max_slots_(max_slots) {}
   SlotPool(const SlotPool&) = delete;
   SlotPool& operator=(const SlotPool&) = delete;
 
+  // Null: all are in use.
   Slot* Get() ABSL_LOCKS_EXCLUDED(mu_);
   void Put(Slot* slot) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
+  const size_t max_slots_;
   absl::Mutex mu_;
   std::vector<std::unique_ptr<Slot>> all_ ABSL_GUARDED_BY(mu_);
   std::vector<Slot*> free_ ABSL_GUARDED_BY(mu_);

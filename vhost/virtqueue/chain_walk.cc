@@ -97,7 +97,7 @@ bool ChainWalk::Add(const Descriptor& descriptor, DescriptorChain& chain) {
       cut = true;
       return true;
     }
-    if (!chain.Append(piece, writable, 2 * limit())) return Fail(Fault::kTooManyPieces, chain);
+    if (!chain.Append(piece, writable)) return Fail(Fault::kTooManyPieces, chain);
     chain.regions_ |= GuestMemory::SetOf(hint_);
     total += static_cast<uint32_t>(piece.size());
     address += piece.size();

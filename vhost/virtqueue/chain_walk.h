@@ -34,7 +34,7 @@ class ChainWalk {
   bool Fail(Fault fault, DescriptorChain& chain);
   void WalkIndirect(const Descriptor& table, DescriptorChain& chain);
 
-  // As many entries as an indirect table may have, and half as many as a chain may have pieces.
+  // As many entries as an indirect table may have.
   size_t limit() const { return ring_.size() < 1024 ? 1024 : ring_.size(); }
 
   const SplitRing& ring_;

@@ -218,10 +218,19 @@ TEST_F(ChainWalkTest, SizesOfIndirectTables) {
   EXPECT_EQ(chain_.in_bytes(), 1024u);
 
   Make(4096);
-  most.resize(4096, In(kBuffers, 1));
+  most.clear();
+  for (uint32_t i = 0; i < 4096; ++i) most.push_back(In(kBuffers + i, 1));
   EXPECT_EQ(WalkIndirect(most).fault(), Fault::kNone);
-  most.resize(4097, In(kBuffers, 1));
+  EXPECT_EQ(chain_.in_bytes(), 4096u);
+  most.push_back(In(kBuffers + 4096, 1));
   EXPECT_EQ(WalkIndirect(most).fault(), Fault::kIndirectSize);
+
+  // Pieces that are apart cost memory, and are bounded whatever the ring's size is.
+  most.assign(DescriptorChain::kMaxPieces, In(kBuffers, 1));
+  EXPECT_EQ(WalkIndirect(most).fault(), Fault::kNone);
+  EXPECT_EQ(chain_.in_bytes(), DescriptorChain::kMaxPieces);
+  most.push_back(In(kBuffers, 1));
+  EXPECT_EQ(WalkIndirect(most).fault(), Fault::kTooManyPieces);
 }
 
 TEST_F(ChainWalkTest, IndirectTablesInWrongPlaces) {

@@ -19,15 +19,14 @@ void DescriptorChain::Reset(uint16_t head) {
   regions_ = 0;
 }
 
-bool DescriptorChain::Grow(size_t limit) {
-  if (count_ >= limit) return false;
-  const size_t capacity =
-      std::min<size_t>(limit, capacity_ < kKeptPieces ? kKeptPieces : size_t{capacity_} * 4);
+bool DescriptorChain::Grow() {
+  if (count_ >= kMaxPieces) return false;
+  const uint32_t capacity = capacity_ < kKeptPieces ? kKeptPieces : kMaxPieces;
   auto more = std::make_unique_for_overwrite<iovec[]>(capacity);
   std::copy_n(pieces_, count_, more.get());
   more_ = std::move(more);
   pieces_ = more_.get();
-  capacity_ = static_cast<uint32_t>(capacity);
+  capacity_ = capacity;
   return true;
 }
 

@@ -30,6 +30,10 @@ struct MemoryUse;  // VirtQueue's
 
 class DescriptorChain {
  public:
+  // A megabyte in halves of pages. More would be no use to anybody, and cost memory of ours for each
+  // request that a guest has in flight.
+  static constexpr uint32_t kMaxPieces = 2048;
+
   // What is wrong with a chain: the rows of spec/vhost-user-fs.md s.11.
   enum class Fault : uint8_t {
     kNone,
@@ -77,9 +81,9 @@ class DescriptorChain {
 
   // Makes it an empty chain again.
   void Reset(uint16_t head);
-  // Appends a piece, or makes the last one longer. False: there are `limit` already. A readable
+  // Appends a piece, or makes the last one longer. False: there are kMaxPieces already. A readable
   // one never comes after a writable one.
-  bool Append(std::span<std::byte> piece, bool writable, size_t limit) {
+  bool Append(std::span<std::byte> piece, bool writable) {
     const uint32_t first = writable ? in_count_ : 0;
     if (count_ > first) {
       iovec& last = pieces_[count_ - 1];
@@ -88,13 +92,13 @@ class DescriptorChain {
         return true;
       }
     }
-    if (count_ == capacity_ && !Grow(limit)) [[unlikely]]
+    if (count_ == capacity_ && !Grow()) [[unlikely]]
       return false;
     pieces_[count_++] = {.iov_base = piece.data(), .iov_len = piece.size()};
     if (!writable) in_count_ = count_;
     return true;
   }
-  bool Grow(size_t limit);
+  bool Grow();
 
   std::array<iovec, kOwnPieces> own_;
   std::unique_ptr<iovec[]> more_;
