@@ -1,7 +1,6 @@
 #include "gofer/server/control_way.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
 #include <utility>
 
@@ -135,11 +134,11 @@ control::Reply ControlWay::Checkpoint(const control::CheckpointRequest& request,
   if (file.get() < 0) {
     return control::FailureReply("checkpoint: no file came along with the command");
   }
-  if (!save_mu_.TryLock()) {
+  if (saving_.exchange(true)) {
     return control::FailureReply(
         "checkpoint: another one is being made; try again when it is done");
   }
-  const absl::Cleanup unlock = [this]() ABSL_UNLOCK_FUNCTION(save_mu_) { save_mu_.Unlock(); };
+  const absl::Cleanup done = [this] { saving_ = false; };
   std::atomic<bool> cancel{false};
   checkpoint::SaveOptions options = {
       .leave_running = request.leave_running(),

@@ -16,16 +16,15 @@
 #ifndef GOFER_SERVER_CONTROL_WAY_H_
 #define GOFER_SERVER_CONTROL_WAY_H_
 
+#include <atomic>
 #include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "checkpoint/save.h"
 #include "gofer/base/unique_fd.h"
@@ -72,7 +71,7 @@ class ControlWay final : public WayIn, private control::CommandHandler {
   control::Reply ReplyConfinement() const;
   control::Reply Purge();
   control::Reply Checkpoint(const control::CheckpointRequest& request, BorrowedFd file,
-                            Client& client) ABSL_LOCKS_EXCLUDED(save_mu_);
+                            Client& client);
   // Clients wait until the image is in its place, and if it is, for another process.
   control::Reply AwaitDone(const checkpoint::SaveResult& saved, const control::Reply& reply,
                            Client& client);
@@ -80,7 +79,7 @@ class ControlWay final : public WayIn, private control::CommandHandler {
   std::vector<UniqueFd> listening_;
   const Service service_;
   const absl::Time begin_ = absl::Now();
-  absl::Mutex save_mu_;  // one save at a time
+  std::atomic<bool> saving_{false};  // one at a time
   control::ControlServer server_;
 };
 
