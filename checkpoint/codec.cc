@@ -249,6 +249,7 @@ void EncodeDentries(const std::vector<fs::DentryState>& dentries, Dentries& mess
     message.add_name_size(static_cast<uint32_t>(dentry.name.size()));
     names += dentry.name;
     if (dentry.deleted) message.add_deleted_row(row);
+    if (dentry.astray) message.add_astray_row(row);
   }
   message.set_name(std::move(names));
 }
@@ -263,7 +264,8 @@ absl::Status CheckPlace(uint32_t row, const fs::DentryState& dentry,
     return Damaged("the first name is not the root");
   }
   if (dentry.parent == fs::kNoIndex) return Damaged("name ", row, " is a second root");
-  if (const ErrnoOr<Name> name = Name::Parse(dentry.name); !name.ok()) {
+  const bool never_had_one = dentry.deleted && dentry.name.empty();
+  if (const ErrnoOr<Name> name = Name::Parse(dentry.name); !name.ok() && !never_had_one) {
     return Damaged("name ", row, " of ", dentry.name.size(), " bytes: ", name.error().ToString());
   }
   const uint32_t parent_type = state.inodes[state.dentries[dentry.parent].inode].type;
@@ -282,9 +284,15 @@ absl::Status DecodeDentries(const Dentries& message, fs::FilesystemState& state)
       return Damaged("deleted name ", row, " of ", rows);
     }
   }
+  for (const uint32_t row : message.astray_row()) {
+    if (row == 0 || row >= static_cast<uint32_t>(rows)) {
+      return Damaged("astray name ", row, " of ", rows);
+    }
+  }
   BytesReader names("names", message.name());
   state.dentries.resize(static_cast<size_t>(rows));
   for (const uint32_t row : message.deleted_row()) state.dentries[row].deleted = true;
+  for (const uint32_t row : message.astray_row()) state.dentries[row].astray = true;
   absl::flat_hash_set<std::pair<uint32_t, absl::string_view>> taken;
   absl::flat_hash_set<uint32_t> directories;
   taken.reserve(static_cast<size_t>(rows));

@@ -50,7 +50,7 @@ fs::FilesystemState MakeState() {
                     {.parent = 0, .inode = 1, .name = "dir", .deleted = false},
                     {.parent = 1, .inode = 2, .name = "\xff\x01 not text", .deleted = false},
                     {.parent = 1, .inode = 3, .name = "gone", .deleted = true},
-                    {.parent = 0, .inode = 4, .name = "fifo", .deleted = false}};
+                    {.parent = 0, .inode = 4, .name = "fifo", .deleted = false, .astray = true}};
   state.handles = {{.dentry = 2, .flags = O_RDWR | O_DIRECT, .position = 0, .unread = ""},
                    {.dentry = 1, .flags = O_RDONLY, .position = 123456789, .unread = ""},
                    {.dentry = 4, .flags = O_RDONLY, .position = 0, .unread = "not yet read"}};
@@ -175,6 +175,10 @@ const Damage kDamages[] = {
      [](Filesystem& m) { m.mutable_dentries()->set_deleted_row(0, 0); }},
     {"deleted_beyond", "deleted name 5 of 5",
      [](Filesystem& m) { m.mutable_dentries()->add_deleted_row(5); }},
+    {"astray_root", "astray name 0",
+     [](Filesystem& m) { m.mutable_dentries()->add_astray_row(0); }},
+    {"astray_beyond", "astray name 5 of 5",
+     [](Filesystem& m) { m.mutable_dentries()->add_astray_row(5); }},
     {"handle_of_nothing", "open file 0 is name 5 of 5",
      [](Filesystem& m) { m.mutable_handles(0)->set_dentry(5); }},
     {"handle_flags", "open file 0 has flags",

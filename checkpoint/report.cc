@@ -29,6 +29,9 @@ std::string Difference(const InodeState& saved, const InodeState& found) {
   };
   add("type", std::string(TypeName(saved.type)), std::string(TypeName(found.type)));
   add("inode", absl::StrCat(saved.ino), absl::StrCat(found.ino));
+  if (saved.handle != found.handle && !saved.handle.empty() && !found.handle.empty()) {
+    absl::StrAppend(&text, text.empty() ? "" : ", ", "another file has its inode number");
+  }
   if (saved.birth.has_value() && found.birth.has_value()) {
     add("birth", TimeText(*saved.birth), TimeText(*found.birth));
   }
@@ -48,7 +51,7 @@ std::string FindingAsText(const Finding& finding) {
       break;
     case Verdict::kMissing:
       absl::StrAppend(&text, TypeName(finding.saved.type), " with inode ", finding.saved.ino,
-                      " is nowhere in the tree");
+                      " was not found in the tree");
       break;
     case Verdict::kUnverifiable:
       absl::StrAppend(&text, finding.error.has_value() ? finding.error->ToString() : "");

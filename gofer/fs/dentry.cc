@@ -130,8 +130,10 @@ RefPtr<Dentry> DentryCache::Add(Dentry& dir, absl::string_view name, RefPtr<Inod
   return added;
 }
 
-RefPtr<Dentry> DentryCache::AddUnnamed(Dentry& dir, RefPtr<Inode> inode) {
-  auto added = RefPtr<Dentry>::Adopt(Dentry::New(RefPtr<Dentry>(&dir), "", std::move(inode)));
+RefPtr<Dentry> DentryCache::AddDeleted(Dentry& dir, absl::string_view last_name,
+                                       RefPtr<Inode> inode) {
+  auto added =
+      RefPtr<Dentry>::Adopt(Dentry::New(RefPtr<Dentry>(&dir), last_name, std::move(inode)));
   added->deleted_.store(true, std::memory_order_release);
   size_.fetch_add(1, std::memory_order_relaxed);
   return added;

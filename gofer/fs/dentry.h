@@ -147,8 +147,9 @@ class DentryCache {
   // The child of that name and Inode: the one that is there, or a new one in place of one with
   // another Inode.
   RefPtr<Dentry> Add(Dentry& dir, absl::string_view name, RefPtr<Inode> inode);
-  // A Dentry of a file that never had a name: deleted from the start.
-  RefPtr<Dentry> AddUnnamed(Dentry& dir, RefPtr<Inode> inode);
+  // A Dentry of a file that does not have this name any more, or never had one (then it is empty):
+  // deleted from the start.
+  RefPtr<Dentry> AddDeleted(Dentry& dir, absl::string_view last_name, RefPtr<Inode> inode);
   // A Dentry that no lookup finds: what stands in for a file that was not found at a restore.
   RefPtr<Dentry> AddStale(Dentry& dir, absl::string_view name, RefPtr<Inode> inode);
   // Takes a Dentry out of the tree because its name leads elsewhere by now. It is not deleted: its

@@ -366,8 +366,8 @@ class Filesystem {
   // What stands in for a file that is not there any more, or not the one it was: every use of it is
   // ESTALE, and no lookup finds it.
   RefPtr<Dentry> AddStale(Dentry& dir, absl::string_view name, uint32_t type);
-  // One more Dentry of a file, by a name that it does not have any more.
-  RefPtr<Dentry> AddDeleted(Dentry& other);
+  // One more Dentry of the file of `other`, by a name that it does not have any more.
+  RefPtr<Dentry> AddDeleted(Dentry& dir, absl::string_view last_name, Dentry& other);
   // An open file that opens itself when it is first used.
   RefPtr<Handle> MakeUnopened(Dentry& dentry, int flags);
 

@@ -167,7 +167,7 @@ ErrnoOr<OpenEntry> Filesystem::CreateUnnamed(Dentry& dir, int flags, const Creat
                    WithFdsToSpare([&] { return proc_fds_.Reopen(*made, O_PATH); }));
   ASSIGN_OR_RETURN(RefPtr<Inode> inode, Intern(std::move(path_fd), attr));
   inode->KeepFd();  // there is no name to reopen it by
-  RefPtr<Dentry> dentry = dentries_.AddUnnamed(dir, std::move(inode));
+  RefPtr<Dentry> dentry = dentries_.AddDeleted(dir, "", std::move(inode));
   auto handle = RefPtr<Handle>::Adopt(
       new Handle(dentry, flags & kCreateFlags, *std::move(made), handle_fds_));
   return OpenEntry{.entry = {.dentry = std::move(dentry), .attr = attr},

@@ -165,10 +165,10 @@ RefPtr<Dentry> Filesystem::AddStale(Dentry& dir, absl::string_view name, uint32_
   return dentries_.AddStale(dir, name, inodes_.MakeLost(type));
 }
 
-RefPtr<Dentry> Filesystem::AddDeleted(Dentry& other) {
+RefPtr<Dentry> Filesystem::AddDeleted(Dentry& dir, absl::string_view last_name, Dentry& other) {
   // No name to open it by when it has no descriptor: this one stays.
   if (const ErrnoOr<PathFd> pinned = Pin(other); pinned.ok()) other.inode().KeepFd();
-  return dentries_.AddUnnamed(*root_, RefPtr<Inode>(&other.inode()));
+  return dentries_.AddDeleted(dir, last_name, RefPtr<Inode>(&other.inode()));
 }
 
 RefPtr<Handle> Filesystem::MakeUnopened(Dentry& dentry, int flags) {

@@ -278,7 +278,9 @@ class Repair {
       if (TakeSharedPlace(lost)) {
         ++result_.repaired;
       } else if (!lost.dentry->deleted() && !filesystem_.CheckPlace(*lost.dentry).ok()) {
-        ++result_.not_found;  // and no client has renamed or removed it meanwhile
+        // And no client has renamed or removed it meanwhile. A save sees that its name is none.
+        filesystem_.dentries().Forget(*lost.dentry);
+        ++result_.not_found;
       }
     }
   }

@@ -93,7 +93,8 @@ uint32_t Snapshot::AddName(RefPtr<Dentry> dentry, const Dentry* dir, uint32_t pa
   state_.dentries.push_back({.parent = parent,
                              .inode = RowOf(dentry->inode()),
                              .name = std::move(name),
-                             .deleted = is_gone});
+                             .deleted = is_gone,
+                             .astray = !is_found && !is_gone});
   dentries_.push_back(std::move(dentry));
   return row;
 }
@@ -254,7 +255,7 @@ absl::StatusOr<FilesystemState> Snapshot::Finish() {
     if (dentry.type() == S_IFIFO && handles_[row]->readable() && !dentry.inode().lost()) {
       SaveFifo(dentry, static_cast<uint32_t>(row));
     }
-    if (dentry.type() != S_IFDIR) continue;
+    if (dentry.type() != S_IFDIR || dentry.inode().lost()) continue;
     const ErrnoOr<uint64_t> position = filesystem_.PositionOf(*handles_[row]);
     if (!position.ok()) {
       Refuse(handles_[row]->dentry(), absl::StrCat("the position in its listing is not to be had: ",

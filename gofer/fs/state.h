@@ -53,8 +53,12 @@ struct DentryState {
   uint32_t parent = kNoIndex;  // kNoIndex: the root, which is the first
   uint32_t inode = 0;
   std::string name;  // 1 to 255 bytes; of the root: empty
-  // Its clients have removed it: it has no name in the tree any more, `name` is its last.
+  // It has no name in the tree any more: its clients have removed it, and `name` is its last, or it
+  // never had one, and that is empty.
   bool deleted = false;
+  // The name led elsewhere already when it was saved, and the file was not found: it is to be known by
+  // its identity alone.
+  bool astray = false;
   friend bool operator==(const DentryState&, const DentryState&) = default;
 };
 

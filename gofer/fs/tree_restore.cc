@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -52,6 +53,7 @@ const RestoreReport& TreeRestore::Examine() {
   }
   ExamineNames();
   if (!judge_->relocated()) FindMoved();
+  JudgeRemovedNames();
   OpenHandles();
 
   for (uint32_t row = 0; row < rows_.size(); ++row) {
@@ -105,8 +107,27 @@ void TreeRestore::ExamineName(uint32_t row) {
     return;
   }
   result.found = InodeStateOf(entry->attr);
+  if (saved.astray && judge_->relocated()) {
+    result.verdict = Verdict::kReplaced;  // no more is known of it than that it is not this one
+    return;
+  }
   result.verdict = judge_->Judge(state_.inodes[saved.inode], *result.found);
   if (result.verdict == Verdict::kSame) result.dentry = entry->dentry;
+}
+
+void TreeRestore::JudgeRemovedNames() {
+  std::vector<uint32_t> named(state_.inodes.size(), kNoIndex);
+  for (uint32_t row = 1; row < rows_.size(); ++row) {
+    uint32_t& known = named[state_.dentries[row].inode];
+    if (state_.dentries[row].deleted || (known != kNoIndex && rows_[known].dentry)) continue;
+    known = row;
+  }
+  for (uint32_t row = 1; row < rows_.size(); ++row) {
+    if (!state_.dentries[row].deleted) continue;
+    const uint32_t other = named[state_.dentries[row].inode];
+    if (other == kNoIndex || rows_[other].dentry) continue;
+    rows_[row] = rows_[other];
+  }
 }
 
 void TreeRestore::FindMoved() {
@@ -212,14 +233,19 @@ ErrnoOr<RefPtr<Handle>> TreeRestore::Reopen(const HandleState& state) {
 }
 
 absl::Status TreeRestore::Take() {
-  RETURN_IF_ERROR(MakeDeletedFiles());
-  TakeOtherNames();
+  ASSIGN_OR_RETURN(std::vector<RefPtr<Dentry>> nameless, MakeDeletedFiles());
+  AddFilesWithOtherNames(nameless);
   for (uint32_t row = 1; row < rows_.size(); ++row) {
     if (rows_[row].dentry) continue;
     const DentryState& saved = state_.dentries[row];
-    rows_[row].dentry = filesystem_.AddStale(*rows_[saved.parent].dentry, saved.name,
-                                             state_.inodes[saved.inode].type);
+    Dentry& dir = *rows_[saved.parent].dentry;
+    const RefPtr<Dentry>& file = nameless[saved.inode];
+    rows_[row].dentry =
+        saved.deleted && file
+            ? filesystem_.AddDeleted(dir, saved.name, *file)
+            : filesystem_.AddStale(dir, saved.name, state_.inodes[saved.inode].type);
   }
+  RETURN_IF_ERROR(ReopenDeletedFiles());
   for (uint32_t row = 0; row < handles_.size(); ++row) {
     if (handles_[row]) continue;
     const HandleState& saved = state_.handles[row];
@@ -250,16 +276,10 @@ void TreeRestore::Replace(uint32_t row, RefPtr<Dentry> dentry) {
   rows_[row].dentry = std::move(dentry);
 }
 
-void TreeRestore::TakeOtherNames() {
-  std::vector<uint32_t> named(state_.inodes.size(), kNoIndex);
-  for (uint32_t row = 0; row < rows_.size(); ++row) {
-    if (rows_[row].dentry && !state_.dentries[row].deleted) named[state_.dentries[row].inode] = row;
-  }
+void TreeRestore::AddFilesWithOtherNames(std::vector<RefPtr<Dentry>>& nameless) const {
   for (uint32_t row = 1; row < rows_.size(); ++row) {
     const DentryState& saved = state_.dentries[row];
-    if (rows_[row].dentry || !saved.deleted || named[saved.inode] == kNoIndex) continue;
-    const Row& other = rows_[named[saved.inode]];
-    if (!other.dentry->inode().lost()) rows_[row].dentry = filesystem_.AddDeleted(*other.dentry);
+    if (rows_[row].dentry && !saved.deleted) nameless[saved.inode] = rows_[row].dentry;
   }
 }
 
@@ -278,24 +298,27 @@ absl::Status TreeRestore::RefillFifos() {
   return absl::OkStatus();
 }
 
-absl::Status TreeRestore::MakeDeletedFiles() {
+absl::StatusOr<std::vector<RefPtr<Dentry>>> TreeRestore::MakeDeletedFiles() {
+  std::vector<RefPtr<Dentry>> made(state_.inodes.size());
   for (const DeletedFileState& file : state_.deleted_files) {
-    RETURN_IF_ERROR(MakeDeletedFile(file));
+    ASSIGN_OR_RETURN(made[file.inode], MakeDeletedFile(file));
   }
-  return absl::OkStatus();
+  return made;
 }
 
-absl::Status TreeRestore::MakeDeletedFile(const DeletedFileState& file) {
+absl::Status TreeRestore::DeletedFileFailed(uint32_t inode, Errno error) const {
+  const auto names_it = [inode](const DentryState& name) { return name.inode == inode; };
+  const auto name = std::find_if(state_.dentries.begin(), state_.dentries.end(), names_it);
+  const std::string path = name == state_.dentries.end()
+                               ? ""
+                               : PathOf(static_cast<uint32_t>(name - state_.dentries.begin()));
+  return ToStatus(error,
+                  absl::StrCat(absl::CHexEscape(path), ": was deleted and open; making it anew"));
+}
+
+absl::StatusOr<RefPtr<Dentry>> TreeRestore::MakeDeletedFile(const DeletedFileState& file) {
   const InodeState& inode = state_.inodes[file.inode];
-  std::vector<uint32_t> names;
-  for (uint32_t row = 0; row < rows_.size(); ++row) {
-    if (state_.dentries[row].inode == file.inode) names.push_back(row);
-  }
-  if (names.empty()) return absl::OkStatus();
-  const auto failed = [&](Errno error) {
-    return ToStatus(error, absl::StrCat(absl::CHexEscape(PathOf(names.front())),
-                                        ": was deleted and open; making it anew"));
-  };
+  const auto failed = [&](Errno error) { return DeletedFileFailed(file.inode, error); };
   const Creation creation = {.mode = file.mode, .owner = {.uid = file.uid, .gid = file.gid}};
   ErrnoOr<OpenEntry> made = filesystem_.CreateUnnamed(filesystem_.root(), O_RDWR, creation);
   if (!made.ok()) return failed(made.error());
@@ -315,13 +338,19 @@ absl::Status TreeRestore::MakeDeletedFile(const DeletedFileState& file) {
   if (const ErrnoOr<void> set = filesystem_.SetTimes(handle, times); !set.ok()) {
     return failed(set.error());
   }
-  for (const uint32_t row : names) rows_[row].dentry = made->entry.dentry;
+  return made->entry.dentry;
+}
+
+absl::Status TreeRestore::ReopenDeletedFiles() {
+  absl::flat_hash_set<uint32_t> made;
+  for (const DeletedFileState& file : state_.deleted_files) made.insert(file.inode);
   for (uint32_t row = 0; row < handles_.size(); ++row) {
     const HandleState& saved = state_.handles[row];
-    if (state_.dentries[saved.dentry].inode != file.inode) continue;
-    ErrnoOr<RefPtr<Handle>> reopened =
-        filesystem_.OpenWith(*made->entry.dentry, static_cast<int>(saved.flags));
-    if (!reopened.ok()) return failed(reopened.error());
+    const uint32_t inode = state_.dentries[saved.dentry].inode;
+    if (!made.contains(inode)) continue;
+    Dentry& dentry = *rows_[saved.dentry].dentry;
+    ErrnoOr<RefPtr<Handle>> reopened = filesystem_.OpenWith(dentry, static_cast<int>(saved.flags));
+    if (!reopened.ok()) return DeletedFileFailed(inode, reopened.error());
     handles_[row] = *std::move(reopened);
   }
   return absl::OkStatus();

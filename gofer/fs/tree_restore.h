@@ -28,6 +28,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/inlined_vector.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "gofer/base/errno.h"
 #include "gofer/base/ref_ptr.h"
@@ -102,6 +103,8 @@ class TreeRestore {
   void ExamineName(uint32_t row);
   // Those whose directory has been found by now, if it had not been.
   void ExamineNames();
+  // What was removed by one of its names is what it is by another: of the same file, if there is one.
+  void JudgeRemovedNames();
   // Searches the whole tree for files whose names do not lead to them any more.
   void FindMoved();
   // Whether what stands in the way of a search of one directory matters is for the findings to say:
@@ -111,12 +114,15 @@ class TreeRestore {
   void OpenHandles();
   ErrnoOr<RefPtr<Handle>> Reopen(const HandleState& state);
   void KeepNumbers();
-  // A file that was removed by one of its names is taken by another.
-  void TakeOtherNames();
+  // A file that was removed by one of its names is taken by another. By inode.
+  void AddFilesWithOtherNames(std::vector<RefPtr<Dentry>>& nameless) const;
   // What had not been read of FIFOs is read first again.
   absl::Status RefillFifos();
-  absl::Status MakeDeletedFiles();
-  absl::Status MakeDeletedFile(const DeletedFileState& file);
+  // By inode; null where it is none of these.
+  absl::StatusOr<std::vector<RefPtr<Dentry>>> MakeDeletedFiles();
+  absl::StatusOr<RefPtr<Dentry>> MakeDeletedFile(const DeletedFileState& file);
+  absl::Status ReopenDeletedFiles();
+  absl::Status DeletedFileFailed(uint32_t inode, Errno error) const;
 
   Filesystem& filesystem_;
   const FilesystemState state_;
