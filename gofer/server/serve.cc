@@ -307,6 +307,14 @@ virtio_fs::DeviceOptions ToDeviceOptions(const ServeOptions& options) {
       .max_workers = options.has_thread_pool_size() ? options.thread_pool_size() : kDefaultWorkers};
 }
 
+checkpoint::DeviceStateOptions ToDeviceStateOptions(const ServeOptions& options) {
+  return {.version = kVersion,
+          .root = options.root(),
+          .readonly = options.readonly(),
+          .confirm_paths = options.fuse().migration_confirm_paths(),
+          .mark_mismatches = options.fuse().migration_on_error() == MIGRATION_GUEST_ERROR};
+}
+
 absl::StatusOr<uint64_t> SetDescriptorLimit(const ServeOptions& options) {
   if (options.keep_rlimit_nofile()) return DescriptorLimit();
   const uint64_t wanted = options.rlimit_nofile();
@@ -411,7 +419,9 @@ absl::StatusOr<ServiceEnd> Serve(const ServeOptions& given) {
     ASSIGN_OR_RETURN(
         virtual_machines.emplace_back(),
         VhostUserWay::Create(filesystem.get(), std::move(socket),
-                             {.session = session, .device = ToDeviceOptions(options)}));
+                             {.session = session,
+                              .device = ToDeviceOptions(options),
+                              .state = ToDeviceStateOptions(options)}));
   }
   std::vector<std::unique_ptr<FuseWay>> mounts;
   for (FuseDevice& device : fuse_devices) {

@@ -23,10 +23,13 @@ constexpr absl::Duration kGrace = absl::Milliseconds(1500);
 
 struct VhostUserWay::Served {
   Served(fs::Filesystem& filesystem, const Options& options)
-      : session(&filesystem, options.session), device(&session, options.device) {}
+      : session(&filesystem, options.session),
+        device(&session, options.device),
+        state(&filesystem, &session, options.state) {}
 
   fuse::Session session;
   virtio_fs::Device device;
+  checkpoint::DeviceState state;
   std::unique_ptr<vhost::user::Backend> backend;
 };
 
@@ -74,8 +77,8 @@ absl::Status VhostUserWay::Wait() {
   vhost::user::Backend* backend;
   {
     auto served = std::make_unique<Served>(filesystem_, options_);
-    ASSIGN_OR_RETURN(served->backend,
-                     vhost::user::Backend::Create(std::move(connection), served->device, nullptr));
+    ASSIGN_OR_RETURN(served->backend, vhost::user::Backend::Create(std::move(connection),
+                                                                   served->device, &served->state));
     backend = served->backend.get();
     const absl::MutexLock lock(&mu_);
     served_ = std::move(served);

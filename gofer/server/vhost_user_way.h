@@ -1,5 +1,6 @@
 // VhostUserWay: a virtual machine's way in: waits for its monitor on a socket, serves one connection
-// as a virtio-fs device with a FUSE session of its own, and is over when the monitor has gone.
+// as a virtio-fs device with a FUSE session of its own, and is over when the monitor has gone. The
+// monitor can take the guest's state along and have it go on elsewhere.
 //
 // Owner:   the composition root; the Filesystem outlives it.
 // Threads: as WayIn says. Errors: that there is nobody to serve any more is none, however the
@@ -17,6 +18,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
+#include "checkpoint/device_state.h"
 #include "fuse/session/options.h"
 #include "gofer/base/unique_fd.h"
 #include "gofer/fs/filesystem.h"
@@ -37,6 +39,7 @@ class VhostUserWay final : public WayIn {
   struct Options {
     fuse::SessionOptions session;
     virtio_fs::DeviceOptions device;
+    checkpoint::DeviceStateOptions state;
   };
 
   static absl::StatusOr<std::unique_ptr<VhostUserWay>> Create(fs::Filesystem* filesystem,

@@ -14,8 +14,9 @@ namespace gofer::testing {
 
 VhostServer::VhostServer(const TempTree& tree, const std::string& name,
                          const fuse::SessionOptions& session,
-                         const virtio_fs::DeviceOptions& device)
-    : session_options_(session), device_options_(device) {
+                         const virtio_fs::DeviceOptions& device,
+                         std::optional<checkpoint::DeviceStateOptions> state)
+    : session_options_(session), device_options_(device), state_options_(std::move(state)) {
   umask(0);  // as the gofer does at its start
   auto proc_fds = sys::OpenProcSelfFd();
   CHECK(proc_fds.ok()) << proc_fds.error().ToString();
@@ -48,9 +49,11 @@ UniqueFd VhostServer::Connect() {
   int ends[2];
   PCHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
   const absl::MutexLock lock(&mu_);
-  Connection& connection =
-      connections_.emplace_back(filesystem_.get(), session_options_, device_options_);
-  auto backend = vhost::user::Backend::Create(UniqueFd(ends[0]), connection.device, nullptr);
+  Connection& connection = connections_.emplace_back(filesystem_.get(), session_options_,
+                                                     device_options_, state_options_);
+  auto backend =
+      vhost::user::Backend::Create(UniqueFd(ends[0]), connection.device,
+                                   connection.state.has_value() ? &*connection.state : nullptr);
   CHECK(backend.ok()) << backend.status();
   vhost::user::Backend* const serving = backend->get();
   {
