@@ -20,7 +20,7 @@
 namespace gofer::checkpoint {
 
 // Of dentries, and of inodes.
-inline constexpr size_t kMaxNodes = 1'000'000;
+inline constexpr size_t kMaxNodes = fs::kMaxNodes;
 // name_to_handle_at's bound.
 inline constexpr size_t kMaxFileHandleBytes = 128;
 

@@ -137,6 +137,12 @@ void Snapshot::Refuse(const Dentry& dentry, absl::string_view why) {
   refused_.push_back(absl::StrCat(absl::CHexEscape(filesystem_.PathOf(dentry)), ": ", why));
 }
 
+bool Snapshot::IsOpen(const Inode& inode) const {
+  return std::any_of(handles_.begin(), handles_.end(), [&](const RefPtr<Handle>& handle) {
+    return &handle->dentry().inode() == &inode;
+  });
+}
+
 void Snapshot::Record(Dentry& dentry, uint32_t inode_row) {
   if (dentry.inode().lost()) {
     state_.inodes[inode_row].type = dentry.type();
@@ -158,7 +164,9 @@ void Snapshot::Record(Dentry& dentry, uint32_t inode_row) {
     return;
   }
   if (dentry.type() != S_IFREG) {
-    Refuse(dentry, "is deleted, still in use, and no regular file");
+    // Known to a client that has not forgotten it yet, and no more: ESTALE is as good as ENOENT.
+    if (!IsOpen(dentry.inode())) return;
+    Refuse(dentry, "is deleted, still open, and no regular file");
     return;
   }
   if (const ErrnoOr<void> saved = SaveDeletedFile(dentry, inode_row, *attr); !saved.ok()) {

@@ -77,8 +77,11 @@ class Snapshot {
   void RefuseSharedNames();
   void SaveFifo(Dentry& dentry, uint32_t handle_row);
   absl::Status Refused() const;
-  // Fills a row of inodes by one of its names.
+  // Fills a row of inodes by one of its names. Of what is deleted, not open and no regular file
+  // nothing is kept: whoever still knows it gets ESTALE after a restore.
   void Record(Dentry& dentry, uint32_t inode_row);
+  // Whether a handle that is saved is one of it.
+  bool IsOpen(const Inode& inode) const;
   ErrnoOr<void> SaveDeletedFile(Dentry& dentry, uint32_t inode_row, const sys::Attr& attr);
   void Refuse(const Dentry& dentry, absl::string_view why);
 

@@ -19,6 +19,9 @@
 
 namespace gofer::fs {
 
+// The most files, and the most names, that a process may be told to know: what an image can hold.
+inline constexpr size_t kMaxNodes = 2'000'000;
+
 inline constexpr uint32_t kNoIndex = 0xffffffff;
 
 // As statx gives it: int64 nanoseconds would not reach the times that files can have.

@@ -11,6 +11,7 @@
 #include "absl/strings/strip.h"
 #include "gflags/gflags.h"
 #include "gofer/base/status_macros.h"
+#include "gofer/fs/state.h"
 #include "gofer/server/fuse_options.h"
 #include "gofer/server/options.h"
 
@@ -267,6 +268,11 @@ absl::StatusOr<ServeOptions> ServeOptionsFromFlags() {
   options.set_log_format(log_format);
   options.set_pid_file(FLAGS_pid_file);
   options.set_rlimit_nofile(FLAGS_rlimit_nofile);
+  if (FLAGS_max_nodes > fs::kMaxNodes) {
+    return absl::InvalidArgumentError(absl::StrCat("--max_nodes=", FLAGS_max_nodes, ": is more than ",
+                                                   fs::kMaxNodes,
+                                                   ", as many as a checkpoint can hold"));
+  }
   options.set_max_nodes(FLAGS_max_nodes);
   ASSIGN_OR_RETURN(const SeccompName seccomp, ParseSeccomp(FLAGS_seccomp));
   options.set_seccomp(seccomp);

@@ -10,6 +10,7 @@
 #include "glog/logging.h"
 #include "gofer/base/errno.h"
 #include "gofer/base/status_macros.h"
+#include "gofer/fs/state.h"
 #include "gofer/server/about.h"
 #include "gofer/server/fuse_options.h"
 #include "gofer/server/log_output.h"
@@ -99,6 +100,8 @@ absl::StatusOr<server::ServiceEnd> Serve(CommandLine& line) {
   ASSIGN_OR_RETURN(const uint64_t limit, SetDescriptorLimit(line.rlimit_nofile));
   RETURN_IF_ERROR(CheckDescriptorLimit(limit, options.thread_pool_size()));
   options.set_keep_rlimit_nofile(true);
+  // The peer has no limit of its own, and guests do not forget before their memory is short.
+  options.set_max_nodes(fs::kMaxNodes);
   return server::Serve(options);
 }
 

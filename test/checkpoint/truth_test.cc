@@ -222,8 +222,8 @@ class Round {
     return loaded.status();
   }
 
-  // What exists only for its clients and is no regular file cannot be saved: it is named, and they
-  // are served on.
+  // What exists only for clients that have it open, and is no regular file, cannot be saved: it is
+  // named, and they are served on.
   void CheckRefused(const absl::Status& saved) {
     ASSERT_EQ(saved.code(), absl::StatusCode::kFailedPrecondition) << saved;
     EXPECT_NE(held_by_path_.size(), 0u);
@@ -381,8 +381,18 @@ class Round {
     }
   }
 
+  // Removed before the save, and neither open nor a regular file: nothing was saved of it.
+  bool IsForgotten(uint32_t row) const {
+    const auto& names = image_.files.dentries;
+    const uint32_t inode = names[row].inode;
+    return image_.files.inodes[inode].type != S_IFREG &&
+           std::all_of(names.begin(), names.end(), [&](const fs::DentryState& name) {
+             return name.inode != inode || name.deleted;
+           });
+  }
   // Whether the client must get the file of a row.
   bool IsServed(uint32_t row) const {
+    if (IsForgotten(row)) return false;
     return verdicts_[row] == Verdict::kSame ||
            (verdicts_[row] == Verdict::kMoved && options_.follow_moved);
   }
