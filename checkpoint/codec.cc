@@ -316,7 +316,12 @@ absl::Status DecodeDentries(const Dentries& message, fs::FilesystemState& state)
       return Damaged("name ", row, " is a second one of directory ", dentry.inode);
     }
   }
-  return names.Finish();
+  RETURN_IF_ERROR(names.Finish());
+  if (const uint64_t bytes = PathBytes(state); bytes > kMaxPathBytes) {
+    return Damaged("its names are so deep that their paths have ", bytes, " bytes, the limit is ",
+                   kMaxPathBytes);
+  }
+  return absl::OkStatus();
 }
 
 // ---- handles and deleted files
@@ -414,6 +419,17 @@ absl::Status DecodeDeletedFiles(const Filesystem& message, fs::FilesystemState& 
 }
 
 }  // namespace
+
+uint64_t PathBytes(const fs::FilesystemState& state) {
+  uint64_t total = 0;
+  std::vector<uint64_t> sizes(state.dentries.size());
+  for (size_t row = 1; row < sizes.size(); ++row) {
+    const fs::DentryState& name = state.dentries[row];
+    sizes[row] = sizes[name.parent] + 1 + name.name.size();
+    total += sizes[row];
+  }
+  return total;
+}
 
 Filesystem Encode(const fs::FilesystemState& state) {
   Filesystem message;

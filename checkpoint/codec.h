@@ -11,6 +11,7 @@
 #define CHECKPOINT_CODEC_H_
 
 #include <cstddef>
+#include <cstdint>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -23,6 +24,13 @@ namespace gofer::checkpoint {
 inline constexpr size_t kMaxNodes = fs::kMaxNodes;
 // name_to_handle_at's bound.
 inline constexpr size_t kMaxFileHandleBytes = 128;
+
+// Of the paths of all names, together: whoever reports on files writes them out, and a chain of names
+// has paths that grow with the square of its bytes.
+inline constexpr uint64_t kMaxPathBytes = uint64_t{512} << 20;
+
+// Those of a state, whose parents come before their children.
+uint64_t PathBytes(const fs::FilesystemState& state);
 
 Filesystem Encode(const fs::FilesystemState& state);
 absl::StatusOr<fs::FilesystemState> Decode(const Filesystem& message);

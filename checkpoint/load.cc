@@ -8,11 +8,13 @@
 #include "checkpoint/codec.h"
 #include "checkpoint/fuse_codec.h"
 #include "checkpoint/lisafs_codec.h"
+#include "checkpoint/shape.h"
 #include "gofer/base/status_macros.h"
 
 namespace gofer::checkpoint {
 
 absl::StatusOr<Loaded> Decode(absl::string_view payload) {
+  RETURN_IF_ERROR(CheckShape(payload));
   Image image;
   if (!image.ParseFromArray(payload.data(), static_cast<int>(payload.size()))) {
     return absl::DataLossError(

@@ -97,6 +97,11 @@ absl::StatusOr<SaveResult> Save(const Subject& subject, const SaveOptions& optio
     mounts.Resume();
   }
   RETURN_IF_ERROR(snapshot.WriteBack());
+  if (const uint64_t bytes = PathBytes(files); bytes > kMaxPathBytes) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("checkpoint: the names in use are so deep that their paths have ", bytes,
+                     " bytes, the limit is ", kMaxPathBytes));
+  }
 
   Image image;
   Configuration& configuration = *image.mutable_configuration();

@@ -89,14 +89,21 @@ ErrnoOr<void> DuplicateAs(BorrowedFd fd, int as) {
 }
 
 ErrnoOr<std::string> ReadToEnd(BorrowedFd fd, size_t limit) {
+  constexpr size_t kReadPiece = 16384;
+  // Where a file says how large it is, nothing of one that is too large is read, and memory is had
+  // once. Files of /proc do not say.
+  std::string bytes;
+  if (const off_t end = ::lseek(fd.get(), 0, SEEK_END); end > 0) {
+    if (static_cast<uint64_t>(end) > limit) return Errno(EFBIG);
+    bytes.reserve(static_cast<size_t>(end) + kReadPiece);
+  }
   // Whoever had the descriptor before may have read from it. A pipe has no position, which is as
   // good.
   if (::lseek(fd.get(), 0, SEEK_SET) < 0 && errno != ESPIPE) return Errno::Last();
-  std::string bytes;
   size_t used = 0;
   for (;;) {
     if (used > limit) return Errno(EFBIG);
-    bytes.resize(used + 16384);
+    bytes.resize(used + kReadPiece);
     const ssize_t got =
         Call("read", [&] { return ::read(fd.get(), bytes.data() + used, bytes.size() - used); });
     if (got < 0) return Errno::Last();

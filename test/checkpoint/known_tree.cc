@@ -50,11 +50,6 @@ bool IsWithin(absl::string_view path, absl::string_view directory) {
   return absl::ConsumePrefix(&path, directory) && (path.empty() || path.front() == '/');
 }
 
-std::string Said(absl::string_view what, const std::string& path, const std::string& other = "") {
-  return absl::StrCat(what, " ", absl::CHexEscape(path), other.empty() ? "" : " ",
-                      absl::CHexEscape(other));
-}
-
 void ScanInto(const std::string& root, const std::string& path, Scan& scan) {
   const std::string at = root + path;
   const struct stat stat = Lstat(at);
@@ -192,18 +187,19 @@ bool KnownTree::ReuseNumber(const std::string& path) {
   const Scan scan = Look();
   const Entry& old = *scan.find(path);
   PCHECK(unlink(At(path).c_str()) == 0);
-  // What is made for nothing is in nobody's way there.
+  // In its own directory: another one's files may get their numbers elsewhere.
   const std::string trial = path.substr(0, path.rfind('/')) + "/.trial";
-  PCHECK(mkdir(At(trial).c_str(), 0700) == 0);
   bool is_reused = false;
-  for (int i = 0; i < kTries && !is_reused; ++i) {
-    const std::string name = absl::StrCat(At(trial), "/", i);
+  int made = 0;
+  while (made < kTries && !is_reused) {
+    const std::string name = absl::StrCat(At(trial), made++);
     const UniqueFd fd(open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
     PCHECK(fd.valid());
     is_reused = Lstat(name).st_ino == old.second.stat.st_ino;
     if (is_reused) PCHECK(rename(name.c_str(), At(path).c_str()) == 0);
   }
-  Remove(trial);
+  // The last one is the file by now, if that is the one.
+  for (int i = 0; i < made - (is_reused ? 1 : 0); ++i) Remove(absl::StrCat(trial, i));
   if (!is_reused) {
     MakeLike(path, old);
     return false;
@@ -212,11 +208,17 @@ bool KnownTree::ReuseNumber(const std::string& path) {
   Write(path, file, NewContent(file, static_cast<size_t>(old.second.stat.st_size)));
   PCHECK(lchown(At(path).c_str(), file, 0) == 0);
   SetTime(path, old.second.stat.st_mtim);
-  ++numbers_reused_;
   return true;
 }
 
 // ---- what a host does
+
+std::string KnownTree::Did(absl::string_view what, const std::string& path,
+                           const std::string& other) {
+  ++done_[std::string(what)];
+  return absl::StrCat(what, " ", absl::CHexEscape(path), other.empty() ? "" : " ",
+                      absl::CHexEscape(other));
+}
 
 std::string KnownTree::Mutate() {
   using Mutation = std::string (KnownTree::*)(const Scan&);
@@ -242,7 +244,7 @@ std::string KnownTree::MutateVisibly() {
       if (entry == nullptr) return "";
       const std::string to = FreshPath(scan);
       PCHECK(rename(At(entry->first).c_str(), At(to).c_str()) == 0);
-      return Said("rename", entry->first, to);
+      return Did("rename", entry->first, to);
     }
   }
 }
@@ -256,7 +258,7 @@ std::string KnownTree::Rename(const Scan& scan) {
     PCHECK(errno == EXDEV || errno == EBUSY);  // a mount is in between
     return "";
   }
-  return Said("rename", entry->first, to);
+  return Did(IsDirectory(*entry) ? "move directory" : "rename", entry->first, to);
 }
 
 std::string KnownTree::Replace(const Scan& scan) {
@@ -270,7 +272,7 @@ std::string KnownTree::Replace(const Scan& scan) {
     Remove(made);
     return "";
   }
-  return Said("replace", entry->first);
+  return Did("replace", entry->first);
 }
 
 std::string KnownTree::Recreate(const Scan& scan) {
@@ -279,7 +281,7 @@ std::string KnownTree::Recreate(const Scan& scan) {
            !candidate.second.is_mount;
   });
   if (entry == nullptr) return "";
-  return Said(ReuseNumber(entry->first) ? "reuse number of" : "recreate", entry->first);
+  return Did(ReuseNumber(entry->first) ? "recreate with its number" : "recreate", entry->first);
 }
 
 std::string KnownTree::Exchange(const Scan& scan) {
@@ -291,21 +293,23 @@ std::string KnownTree::Exchange(const Scan& scan) {
     PCHECK(errno == EINVAL || errno == EXDEV || errno == EBUSY);
     return "";
   }
-  return Said("exchange", one->first, other->first);
+  const bool are_links = one->second.stat.st_nlink > 1 && IsRegular(*one);
+  return Did(are_links ? "exchange link" : "exchange", one->first, other->first);
 }
 
 std::string KnownTree::Resize(const Scan& scan) {
   const Entry* const entry = Pick(scan, IsRegular);
   if (entry == nullptr) return "";
   std::string content = content_.at(entry->second.file);
-  if (content.empty() || Chance(50)) {
+  const bool appends = content.empty() || Chance(50);
+  if (appends) {
     content += "appended";
   } else {
     content.resize(Below(content.size()));
   }
   Write(entry->first, entry->second.file, content);
   if (Chance(50)) SetTime(entry->first, entry->second.stat.st_mtim);
-  return Said("resize", entry->first);
+  return Did(appends ? "append" : "truncate", entry->first);
 }
 
 std::string KnownTree::Rewrite(const Scan& scan) {
@@ -314,7 +318,7 @@ std::string KnownTree::Rewrite(const Scan& scan) {
   const FileId file = entry->second.file;
   Write(entry->first, file, NewContent(file, content_.at(file).size()));
   if (Chance(50)) SetTime(entry->first, entry->second.stat.st_mtim);
-  return Said("rewrite", entry->first);
+  return Did("rewrite", entry->first);
 }
 
 std::string KnownTree::Touch(const Scan& scan) {
@@ -323,7 +327,7 @@ std::string KnownTree::Touch(const Scan& scan) {
   struct timespec mtime = entry->second.stat.st_mtim;
   ++(Chance(50) ? mtime.tv_sec : mtime.tv_nsec);
   SetTime(entry->first, mtime);
-  return Said("touch", entry->first);
+  return Did("touch", entry->first);
 }
 
 std::string KnownTree::ChangeMode(const Scan& scan) {
@@ -331,7 +335,7 @@ std::string KnownTree::ChangeMode(const Scan& scan) {
       Pick(scan, [](const Entry& candidate) { return !S_ISLNK(candidate.second.stat.st_mode); });
   if (entry == nullptr) return "";
   PCHECK(chmod(At(entry->first).c_str(), static_cast<mode_t>(0600 | Below(0200))) == 0);
-  return Said("chmod", entry->first);
+  return Did("chmod", entry->first);
 }
 
 std::string KnownTree::Delete(const Scan& scan) {
@@ -342,7 +346,7 @@ std::string KnownTree::Delete(const Scan& scan) {
   };
   if (std::any_of(scan.begin(), scan.end(), is_in_the_way)) return "";
   Remove(entry->first);
-  return Said("delete", entry->first);
+  return Did("delete", entry->first);
 }
 
 std::string KnownTree::Relink(const Scan& scan) {
@@ -354,7 +358,7 @@ std::string KnownTree::Relink(const Scan& scan) {
     return "";
   }
   if (unlink(At(entry->first).c_str()) != 0) PCHECK(errno == EBUSY);
-  return Said("relink", entry->first, to);
+  return Did("relink", entry->first, to);
 }
 
 std::string KnownTree::MountOver(const Scan& scan) {
@@ -370,13 +374,12 @@ std::string KnownTree::MountOver(const Scan& scan) {
     PCHECK(errno == ENOENT);  // only a mount keeps it, its names are all gone
     return "";
   }
-  ++mounts_made_;
-  return Said("mount", what->first, over->first);
+  return Did("mount", what->first, over->first);
 }
 
 void KnownTree::MoveToCopy(std::string root) {
   const Scan scan = Look();
-  const std::string from = std::exchange(root_, std::move(root));
+  root_ = std::move(root);
   std::map<FileId, std::string> copied;
   for (const auto& [path, seen] : scan) {
     if (S_ISREG(seen.stat.st_mode)) {
@@ -397,6 +400,7 @@ void KnownTree::MoveToCopy(std::string root) {
     PCHECK(lchown(At(path).c_str(), seen.file, 0) == 0);
     SetTime(path, seen.stat.st_mtim);
   }
+  (void)Did("copy the tree", "");
 }
 
 }  // namespace gofer::testing

@@ -63,8 +63,8 @@ class KnownTree {
   // there: names, owners, modes, times, hard links.
   void MoveToCopy(std::string root);
 
-  uint64_t numbers_reused() const { return numbers_reused_; }
-  uint64_t mounts() const { return mounts_made_; }
+  // How often each thing was done, by the words that Mutate says it with.
+  const std::map<std::string, uint64_t>& done() const { return done_; }
 
  private:
   using Entry = Scan::value_type;
@@ -86,6 +86,7 @@ class KnownTree {
   void SetTime(const std::string& path, const struct timespec& mtime);
   void Remove(const std::string& path);
 
+  std::string Did(absl::string_view what, const std::string& path, const std::string& other = "");
   // What Mutate does; each says what it did, or nothing if there was nothing to do it to.
   std::string Rename(const Scan& scan);
   std::string Replace(const Scan& scan);
@@ -104,8 +105,7 @@ class KnownTree {
   absl::flat_hash_map<FileId, std::string> content_;
   FileId next_file_;
   uint64_t names_made_ = 0;
-  uint64_t numbers_reused_ = 0;
-  uint64_t mounts_made_ = 0;
+  std::map<std::string, uint64_t> done_;
 };
 
 }  // namespace gofer::testing

@@ -35,12 +35,14 @@ void Life::Start() {
 }
 
 absl::Status Life::Restore(fs::FilesystemState files, const lisafs::ServerState& state,
-                           const fs::RestoreOptions& options) {
+                           const fs::RestoreOptions& options,
+                           const std::function<absl::Status(fs::TreeRestore&)>& others) {
   fs::TreeRestore tree(*filesystem_, std::move(files), options);
   report_ = tree.Examine();
   RETURN_IF_ERROR(tree.Take());
   RETURN_IF_ERROR(
       server_->RestoreConnection(std::move(server_end_), {}, state.connections.at(0), tree));
+  RETURN_IF_ERROR(others(tree));
   return server_->StartRestored();
 }
 
@@ -60,6 +62,19 @@ std::string Life::Read(FdId file, size_t size, uint64_t offset) {
 
 size_t Life::Write(FdId file, absl::string_view text, uint64_t offset) {
   return Must(client_->PWrite(file, std::as_bytes(std::span(text.data(), text.size())), offset));
+}
+
+absl::StatusOr<checkpoint::Loaded> SaveInMemory(Life& life,
+                                                const checkpoint::SaveOptions& options) {
+  std::string payload;
+  RETURN_IF_ERROR(checkpoint::Save({.filesystem = life.filesystem(), .lisafs = life.server()},
+                                   options,
+                                   [&payload](absl::string_view made) {
+                                     payload = std::string(made);
+                                     return absl::OkStatus();
+                                   })
+                      .status());
+  return checkpoint::Decode(payload);
 }
 
 }  // namespace gofer::testing

@@ -17,11 +17,15 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "checkpoint/load.h"
+#include "checkpoint/save.h"
 #include "gofer/base/unique_fd.h"
 #include "gofer/fs/filesystem.h"
 #include "gofer/fs/state.h"
@@ -42,8 +46,13 @@ class Life {
   // A new client, which mounts.
   void Start();
   // With a restored tree, and what the client could name. Whatever the report says, all is taken.
-  absl::Status Restore(fs::FilesystemState files, const lisafs::ServerState& state,
-                       const fs::RestoreOptions& options = {});
+  // `others` restores who else has ids of the tree.
+  absl::Status Restore(
+      fs::FilesystemState files, const lisafs::ServerState& state,
+      const fs::RestoreOptions& options = {},
+      const std::function<absl::Status(fs::TreeRestore&)>& others = [](fs::TreeRestore&) {
+        return absl::OkStatus();
+      });
 
   lisafs::Client* operator->() { return client_.get(); }
   lisafs::Server& server() { return *server_; }
@@ -63,6 +72,11 @@ class Life {
   lisafs::FdId root_{};
   fs::RestoreReport report_;
 };
+
+// Saves it as an image would be, and reads that. The life goes on as `options` say.
+absl::StatusOr<checkpoint::Loaded> SaveInMemory(Life& life,
+                                                const checkpoint::SaveOptions& options = {
+                                                    .leave_running = true});
 
 }  // namespace gofer::testing
 
