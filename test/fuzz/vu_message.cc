@@ -124,6 +124,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   while (recv(frontend.get(), &reply, sizeof(reply), MSG_WAITALL) == sizeof(reply)) {
     CHECK_EQ(reply.flags, kReplyFlags);
     CHECK_LE(reply.size, kMaxPayload);
+    if (reply.size == 0) continue;
     std::vector<std::byte> payload(reply.size);
     CHECK_EQ(recv(frontend.get(), payload.data(), payload.size(), MSG_WAITALL),
              static_cast<ssize_t>(payload.size()));

@@ -344,15 +344,14 @@ QueueState VirtQueue::Stop() {
   memory = std::move(ring_memory_);
   kick_log_ = nullptr;
   log = std::move(log_);
-  if (use_ != nullptr) Retire(/*abandon=*/true);
+  if (use_ != nullptr) Retire();
+  // Those of former memory tables too: whatever still comes back, comes to a ring that is no more.
+  for (const std::unique_ptr<MemoryUse>& use : retired_) use->abandoned = true;
   unused = Unused();
   return {.next_available = next_, .used = used_};
 }
 
-void VirtQueue::Retire(bool abandon) {
-  use_->abandoned = abandon;
-  retired_.push_back(std::move(use_));
-}
+void VirtQueue::Retire() { retired_.push_back(std::move(use_)); }
 
 VirtQueue::Tables VirtQueue::Unused() {
   Tables unused;
@@ -381,7 +380,7 @@ bool VirtQueue::SetMemory(RefPtr<const GuestMemory> memory, absl::Duration patie
       } else {
         LOG(WARNING) << "queue " << index_ << " waits for its memory: " << ring.status().message();
       }
-      Retire(/*abandon=*/false);
+      Retire();
       for (const std::unique_ptr<MemoryUse>& use : retired_) {
         use->leaving = use->memory->NotIn(*memory);
       }

@@ -166,7 +166,7 @@ class VirtQueue {
   bool HasWorkLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(take_mu_);
   void Break(absl::string_view why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(take_mu_);
   void SetKicks(bool wanted) ABSL_EXCLUSIVE_LOCKS_REQUIRED(take_mu_);
-  void Retire(bool abandon) ABSL_EXCLUSIVE_LOCKS_REQUIRED(take_mu_, publish_mu_);
+  void Retire() ABSL_EXCLUSIVE_LOCKS_REQUIRED(take_mu_, publish_mu_);
   void Fill(uint16_t head, DescriptorChain& chain) ABSL_EXCLUSIVE_LOCKS_REQUIRED(take_mu_);
   // Gives back without letting go.
   void Publish(std::span<const Completion> done) ABSL_EXCLUSIVE_LOCKS_REQUIRED(publish_mu_);

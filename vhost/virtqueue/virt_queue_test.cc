@@ -252,6 +252,23 @@ TEST_F(VirtQueueTest, AfterStopNothingIsWritten) {
   EXPECT_EQ(queue_->outstanding(), 0u);
 }
 
+TEST_F(VirtQueueTest, AfterStopNothingOfAFormerMemoryIsWrittenEither) {
+  Make(16);
+  Offer(0);
+  Offer(1);
+  ASSERT_EQ(Take(), 2u);
+  ASSERT_FALSE(queue_->SetMemory(guest_.Memory({TestGuest::kLow, TestGuest::kNext}),
+                                 absl::ZeroDuration()) &&
+               queue_->outstanding() == 0u);
+  queue_->Stop();
+  queue_->Complete(*slots_[0], 16);  // there is no ring now
+  ring_->UsedIndex() = 2;
+  ASSERT_TRUE(Start(2).ok());
+  queue_->Complete(*slots_[1], 16);  // and it is not this one
+  EXPECT_EQ(ring_->UsedIndex(), 2);
+  EXPECT_EQ(queue_->outstanding(), 0u);
+}
+
 TEST_F(VirtQueueTest, UsedIndexIsReadFromTheRing) {
   queue_ = std::make_unique<VirtQueue>(0);
   ring_ = std::make_unique<TestRing>(guest_, 16);
