@@ -1,6 +1,7 @@
 #include "checkpoint/device_state.h"
 
 #include <algorithm>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -13,6 +14,7 @@
 #include "gofer/base/errno.h"
 #include "gofer/base/status_macros.h"
 #include "gofer/fs/path_repair.h"
+#include "gofer/fs/prepared_files.h"
 #include "gofer/sys/stream.h"
 #include "lisafs/server/server.h"
 
@@ -77,24 +79,26 @@ bool DeviceState::EndPreparation() {
 
 absl::Status DeviceState::Save(BorrowedFd stream, BorrowedFd given_up) {
   const bool prepared = EndPreparation();
+  std::optional<fs::PreparedFiles> nothing;
+  if (prepared) nothing.emplace();
   // Saved before, and not gone on here nor anywhere else: it still has its locks.
   if (const absl::Status taken = session_.TakeLocksAgain(); !taken.ok()) {
     LOG(ERROR) << "virtio-fs: " << taken.message();
   }
   const FuseClient clients[] = {{.way = kWay, .session = &session_}};
   const lisafs::Server no_sandbox(&filesystem_, {});
-  const absl::StatusOr<SaveResult> saved =
-      checkpoint::Save({.filesystem = filesystem_,
-                        .lisafs = no_sandbox,
-                        .fuse = clients,
-                        .version = options_.version,
-                        .root = options_.root,
-                        .readonly = options_.readonly},
-                       {.leave_running = true,
-                        .max_deleted_bytes = options_.max_deleted_bytes,
-                        .confirm_paths = options_.confirm_paths,
-                        .prepared = prepared},
-                       [&](absl::string_view payload) { return Send(payload, stream, given_up); });
+  const absl::StatusOr<SaveResult> saved = checkpoint::Save(
+      {.filesystem = filesystem_,
+       .lisafs = no_sandbox,
+       .fuse = clients,
+       .version = options_.version,
+       .root = options_.root,
+       .readonly = options_.readonly},
+      {.leave_running = true,
+       .max_deleted_bytes = options_.max_deleted_bytes,
+       .confirm_paths = options_.confirm_paths},
+      [&](absl::string_view payload) { return Send(payload, stream, given_up); },
+      std::move(nothing));
   RETURN_IF_ERROR(saved.status());
   LOG(INFO) << "virtio-fs: saved a guest's " << saved->names << " names and " << saved->open_files
             << " open files in " << saved->payload_bytes << " bytes"

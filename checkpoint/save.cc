@@ -1,5 +1,6 @@
 #include "checkpoint/save.h"
 
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -56,15 +57,20 @@ std::vector<FuseClientState> SaveFuse(std::span<const FuseClient> clients, fs::S
 }  // namespace
 
 absl::StatusOr<SaveResult> Save(const Subject& subject, const SaveOptions& options,
-                                ImageStore store) {
+                                ImageStore store, std::optional<fs::PreparedFiles> prepared) {
   fs::Filesystem& filesystem = subject.filesystem;
   // Most of what nobody refers to goes while clients are still served.
   filesystem.dentries().Purge();
   fs::PathRepair paths;
-  if (!options.prepared) paths = fs::RepairPaths(filesystem, options.watch);
+  if (!prepared.has_value()) {
+    prepared.emplace(filesystem);
+    paths = fs::RepairPaths(filesystem, options.watch, &*prepared);
+  }
   if (paths.cancelled) {
     return absl::CancelledError("checkpoint: cancelled; clients have been served all the time");
   }
+  fs::Snapshot snapshot(filesystem, {.max_deleted_bytes = options.max_deleted_bytes},
+                        *std::move(prepared));
 
   RequestGate& gate = filesystem.gate();
   const absl::Time begin = absl::Now();
@@ -78,11 +84,17 @@ absl::StatusOr<SaveResult> Save(const Subject& subject, const SaveOptions& optio
   absl::Cleanup reopen = [&gate] { gate.Open(); };
 
   filesystem.dentries().Purge();
-  fs::Snapshot snapshot(filesystem, {.max_deleted_bytes = options.max_deleted_bytes});
   const lisafs::ServerState lisafs = subject.lisafs.Save(snapshot);
   const std::vector<FuseClientState> fuse = SaveFuse(subject.fuse, snapshot);
-  ASSIGN_OR_RETURN(const fs::FilesystemState files, snapshot.Finish());
+  RETURN_IF_ERROR(snapshot.Finish());
   if (options.confirm_paths) RETURN_IF_ERROR(fs::ConfirmPaths(filesystem, options.watch));
+  const absl::Duration pause = absl::Now() - begin;
+  // The record is complete: what changes from now on belongs to the next one.
+  if (options.leave_running) {
+    std::move(reopen).Invoke();
+    mounts.Resume();
+  }
+  const fs::FilesystemState files = snapshot.Take();
   SaveResult result = {.names = files.dentries.size(),
                        .files = files.inodes.size(),
                        .open_files = files.handles.size(),
@@ -90,12 +102,7 @@ absl::StatusOr<SaveResult> Save(const Subject& subject, const SaveOptions& optio
                        .clients = lisafs.connections.size() + fuse.size(),
                        .payload_bytes = 0,
                        .paths = paths,
-                       .pause = absl::Now() - begin};
-  // The record is complete: what changes from now on belongs to the next one.
-  if (options.leave_running) {
-    std::move(reopen).Invoke();
-    mounts.Resume();
-  }
+                       .pause = pause};
   RETURN_IF_ERROR(snapshot.WriteBack());
   if (const uint64_t bytes = PathBytes(files); bytes > kMaxPathBytes) {
     return absl::FailedPreconditionError(

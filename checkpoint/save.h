@@ -1,16 +1,20 @@
 // Saving: the moment in which nobody is served, and what is done in it.
 //
 //   1. while clients are served, names are given to files that have been moved behind our back (see
-//      fs::RepairPaths). What moves after that is found by the restore, or by step 6;
+//      fs::RepairPaths). What moves after that is found by the restore, or by step 6. What the files
+//      are is taken down at the same time (see fs::PreparedFiles);
 //   2. the gate is closed: new requests wait, those in flight finish;
 //   3. names that no client refers to are dropped: they may not be there later;
 //   4. what is in FIFOs that clients read is copied, and stays in them;
-//   5. everything that clients refer to is recorded, with the data of files that only they keep;
+//   5. everything that clients refer to is recorded, with the data of files that only they keep. The
+//      host is asked for what is open or has been changed by clients since step 1, no more: this and
+//      the number of names is how long clients wait;
 //   6. where it is asked for, all paths are checked again. Here the record is complete, and the gate
 //      is opened again unless the gofer is to end;
-//   7. what clients have written is brought to its disk; then the record becomes the payload of an
-//      image, and is stored. A gofer that is to end then takes out of FIFOs what it has saved of
-//      them (LetGo), or goes on after all (ServeOn).
+//   7. what clients have written to the files that they have open is brought to its disk (see
+//      fs::Snapshot::WriteBack); then the record becomes the payload of an image, and is stored. A
+//      gofer that is to end then takes out of FIFOs what it has saved of them (LetGo), or goes on
+//      after all (ServeOn).
 //
 // Whatever fails, the tree and its clients are as before, and so is the image that was there.
 //
@@ -27,6 +31,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -40,6 +45,7 @@
 #include "fuse/session/session.h"
 #include "gofer/fs/filesystem.h"
 #include "gofer/fs/path_repair.h"
+#include "gofer/fs/prepared_files.h"
 #include "gofer/fs/snapshot.h"
 #include "lisafs/server/server.h"
 
@@ -74,8 +80,6 @@ struct SaveOptions {
   // A path that does not lead to its file when the record is made fails the save. Costs a look at
   // every name while clients wait.
   bool confirm_paths = false;
-  // Step 1 has been done shortly before, while clients could still be served.
-  bool prepared = false;
   // Of step 1, and of step 6.
   fs::PathWatch watch = {};
 };
@@ -96,8 +100,10 @@ struct SaveResult {
 // Takes the payload to where it is kept, see WriteImage and StoreImage.
 using ImageStore = absl::FunctionRef<absl::Status(absl::string_view payload)>;
 
+// `prepared`: step 1 has been done before, and has taken down this. Of long ago it had better be empty.
 absl::StatusOr<SaveResult> Save(const Subject& subject, const SaveOptions& options,
-                                ImageStore store);
+                                ImageStore store,
+                                std::optional<fs::PreparedFiles> prepared = std::nullopt);
 
 // After a Save without leave_running, when the image is in its place: others will go on with it.
 void LetGo(const Subject& subject, const SaveResult& saved);

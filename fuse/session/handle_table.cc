@@ -138,6 +138,10 @@ void HandleTable::Close() {
     {
       absl::MutexLock lock(&shard.mu);
       shard.closed = true;
+      // Not within a request: a save that is being made finds either the files here or their changes.
+      for (uint32_t index = 0; index < shard.num_slots; ++index) {
+        if (const Slot& slot = shard.At(index); slot.handle != nullptr) slot.handle->NoteChanges();
+      }
       pages.swap(shard.pages);
       num_slots = std::exchange(shard.num_slots, 0);
       shard.free = kNoSlot;

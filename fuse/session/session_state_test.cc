@@ -53,10 +53,10 @@ class SessionStateTest : public ::testing::Test {
     ASSERT_TRUE(world_.filesystem->gate().Close(absl::Now() + absl::Seconds(10)));
     fs::Snapshot snapshot(*world_.filesystem, {});
     state_ = world_.session->Save(snapshot);
-    absl::StatusOr<fs::FilesystemState> files = std::move(snapshot).Finish();
+    const absl::Status finished = snapshot.Finish();
     world_.filesystem->gate().Open();
-    ASSERT_TRUE(files.ok()) << files.status();
-    files_ = *std::move(files);
+    ASSERT_TRUE(finished.ok()) << finished;
+    files_ = snapshot.Take();
   }
 
   // The process that has saved ends; another one begins with what was saved.

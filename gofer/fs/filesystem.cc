@@ -344,17 +344,20 @@ ErrnoOr<absl::string_view> Filesystem::ReadLink(Dentry& dentry, std::span<char> 
 ErrnoOr<void> Filesystem::ChangeMode(Dentry& dentry, uint32_t mode) {
   if (dentry.type() == S_IFLNK) return Errno(EOPNOTSUPP);
   ASSIGN_OR_RETURN(const PathFd fd, Pin(dentry));
+  const ScopedChange change(dentry.inode());
   dentry.inode().NoteMode(mode);
   return proc_fds_.ChangeMode(fd, mode & 07777);
 }
 
 ErrnoOr<void> Filesystem::ChangeOwner(Dentry& dentry, Owner owner) {
   ASSIGN_OR_RETURN(const PathFd fd, Pin(dentry));
+  const ScopedChange change(dentry.inode());
   return sys::ChangeOwner(fd, owner.uid, owner.gid);
 }
 
 ErrnoOr<void> Filesystem::SetTimes(Dentry& dentry, const struct timespec times[2]) {
   ASSIGN_OR_RETURN(const PathFd fd, Pin(dentry));
+  const ScopedChange change(dentry.inode());
   return sys::SetTimes(fd, times);
 }
 
@@ -367,6 +370,7 @@ ErrnoOr<void> Filesystem::Truncate(Dentry& dentry, uint64_t size, SetIdBits set_
                      return proc_fds_.Reopen(path_fd, O_WRONLY | O_NONBLOCK);
                    }));
   ASSIGN_OR_RETURN(const auto guard, GuardSetId(set_id, dentry, fd));
+  const ScopedChange change(dentry.inode());
   return sys::FTruncate(fd, size);
 }
 
@@ -380,6 +384,7 @@ ErrnoOr<RefPtr<Handle>> Filesystem::Open(Dentry& dentry, int flags) {
                      return proc_fds_.Reopen(
                          path_fd, (flags & (O_ACCMODE | O_TRUNC)) | O_NONBLOCK | O_NOCTTY);
                    }));
+  if ((flags & O_TRUNC) != 0) dentry.inode().NoteChange();
   return RefPtr<Handle>::Adopt(
       new Handle(RefPtr<Dentry>(&dentry), access, std::move(fd), handle_fds_));
 }

@@ -318,9 +318,11 @@ class Filesystem {
 
   // Every request of a client that works on the tree passes it; a save closes it.
   RequestGate& gate() { return gate_; }
-  // Whether the name of a Dentry leads to its file: ENOENT if to none, ESTALE if to another, or if
-  // its directory cannot be reached.
-  ErrnoOr<void> CheckPlace(const Dentry& dentry);
+  // Held by the one PreparedFiles that there may be.
+  std::atomic<bool>& preparation() { return is_prepared_; }
+  // Whether the name of a Dentry leads to its file, and what that is now: ENOENT if to none, ESTALE if
+  // to another, or if its directory cannot be reached.
+  ErrnoOr<sys::Attr> CheckPlace(Dentry& dentry);
   // By which path this process sees the file of a Dentry, see sys::ProcFds::PathOf.
   ErrnoOr<std::string> HostPathOf(const Dentry& dentry);
   // Gives the Dentry the place that its file has on the host by now, as a rename by a client would.
@@ -360,6 +362,9 @@ class Filesystem {
   ErrnoOr<void> RefillFifo(Dentry& fifo, absl::string_view bytes);
   // Waits until what was written to an open file is on its disk, where there is one.
   ErrnoOr<void> WriteBack(Handle& handle);
+  // The same for all files of its mount, open or not. EOPNOTSUPP where syncfs(2) does not promise
+  // that: on networks, FUSE, and all that is not known.
+  ErrnoOr<void> WriteBackMount(Handle& handle);
   // Where ReadDir goes on in a directory: a cookie of the host.
   ErrnoOr<uint64_t> PositionOf(Handle& handle);
   ErrnoOr<void> SetPosition(Handle& handle, uint64_t cookie);
@@ -400,6 +405,8 @@ class Filesystem {
   ErrnoOr<PathFd> ReopenByName(const Dentry& dentry, BorrowedFd parent, const std::string& name);
   // The Handle's own host descriptor, opened now if the first was donated.
   ErrnoOr<BorrowedFd> FdOf(Handle& handle);
+  // For one call: that, or one that is not kept if it was donated.
+  ErrnoOr<void> WithFdFor(Handle& handle, absl::FunctionRef<ErrnoOr<void>(BorrowedFd)> call);
   // For one call, and not kept: a FIFO that is open behaves differently to others.
   ErrnoOr<UniqueFd> OpenFifo(Dentry& fifo, int flags);
   // A descriptor of a regular file or directory for a call that wants one that is not O_PATH.
@@ -465,11 +472,12 @@ class Filesystem {
   ErrnoOr<std::optional<sys::ScopedNoSetId>> GuardSetId(SetIdBits set_id, const Dentry& dentry,
                                                         BorrowedFd fd);
   // CheckPlace at a place that nobody else can change meanwhile.
-  ErrnoOr<void> CheckPlaceAt(const Dentry& dentry, const DentryCache::Place& place);
+  ErrnoOr<sys::Attr> CheckPlaceAt(const Dentry& dentry, const DentryCache::Place& place);
   // Keeps the file of a Dentry reachable for its clients when its name goes.
   void KeepReachable(const Dentry& dentry);
 
   RequestGate gate_;
+  std::atomic<bool> is_prepared_{false};
   const sys::ProcFds proc_fds_;
   const FilesystemOptions options_;
   bool use_handles_ = false;  // set once, by Create

@@ -119,6 +119,7 @@ ErrnoOr<OpenEntry> Filesystem::CreateFile(Dentry& dir, const Name& name, int fla
   if (!dir.is_directory()) return Errno(ENOTDIR);
   flags &= kCreateFlags;
   absl::MutexLock lock(&dir.dir().op_mu);
+  const ScopedChange change(dir.inode());
   RETURN_IF_ERROR(ReserveNode());
   RETURN_IF_ERROR(ReserveFd());
   ASSIGN_OR_RETURN(const PathFd dir_fd, Pin(dir));
@@ -179,6 +180,7 @@ ErrnoOr<Entry> Filesystem::MakeByName(Dentry& dir, const Name& name, uint32_t ty
                                       const Creation& creation, Make&& make) {
   if (!dir.is_directory()) return Errno(ENOTDIR);
   absl::MutexLock lock(&dir.dir().op_mu);
+  const ScopedChange change(dir.inode());
   RETURN_IF_ERROR(ReserveNode());
   RETURN_IF_ERROR(ReserveFd());
   ASSIGN_OR_RETURN(const PathFd dir_fd, Pin(dir));

@@ -165,17 +165,20 @@ ErrnoOr<sys::Attr> Filesystem::Stat(Handle& handle) {
 
 ErrnoOr<void> Filesystem::ChangeMode(Handle& handle, uint32_t mode) {
   ASSIGN_OR_RETURN(const BorrowedFd fd, FdOf(handle));
+  const ScopedChange change(handle.dentry().inode());
   handle.dentry().inode().NoteMode(mode);
   return proc_fds_.ChangeMode(fd, mode & 07777);
 }
 
 ErrnoOr<void> Filesystem::ChangeOwner(Handle& handle, Owner owner) {
   ASSIGN_OR_RETURN(const BorrowedFd fd, FdOf(handle));
+  const ScopedChange change(handle.dentry().inode());
   return sys::ChangeOwner(fd, owner.uid, owner.gid);
 }
 
 ErrnoOr<void> Filesystem::SetTimes(Handle& handle, const struct timespec times[2]) {
   ASSIGN_OR_RETURN(const BorrowedFd fd, FdOf(handle));
+  const ScopedChange change(handle.dentry().inode());
   return sys::SetTimes(fd, times);
 }
 
@@ -198,6 +201,7 @@ ErrnoOr<RefPtr<Handle>> Filesystem::OpenWith(Dentry& dentry, int flags, SetIdBit
                    GuardSetId((flags & O_TRUNC) != 0 ? set_id : SetIdBits::kKeep, dentry, path_fd));
   ASSIGN_OR_RETURN(UniqueFd fd,
                    WithFdsToSpare([&] { return proc_fds_.Reopen(path_fd, flags | O_NOCTTY); }));
+  if ((flags & O_TRUNC) != 0) dentry.inode().NoteChange();
   return RefPtr<Handle>::Adopt(
       new Handle(RefPtr<Dentry>(&dentry), flags & ~O_TRUNC, std::move(fd), handle_fds_));
 }
@@ -342,6 +346,7 @@ ErrnoOr<uint32_t> Filesystem::GetInodeFlags(Handle& handle) {
 
 ErrnoOr<void> Filesystem::SetInodeFlags(Handle& handle, uint32_t flags) {
   ASSIGN_OR_RETURN(const BorrowedFd fd, FdOf(handle));
+  const ScopedChange change(handle.dentry().inode());
   return sys::SetInodeFlags(fd, flags);
 }
 
@@ -357,6 +362,7 @@ ErrnoOr<struct fsxattr> Filesystem::GetFsxattr(Handle& handle) {
 
 ErrnoOr<void> Filesystem::SetFsxattr(Handle& handle, const struct fsxattr& attributes) {
   ASSIGN_OR_RETURN(const BorrowedFd fd, FdOf(handle));
+  const ScopedChange change(handle.dentry().inode());
   return sys::SetFsxattr(fd, attributes);
 }
 

@@ -62,6 +62,7 @@ ErrnoOr<Filesystem::NewFile> Filesystem::CreateHostFile(BorrowedFd dir, const Na
 ErrnoOr<OpenEntry> Filesystem::CreateFile(Dentry& dir, const Name& name, uint32_t mode, Owner owner,
                                           int access) {
   absl::MutexLock lock(&dir.dir().op_mu);
+  const ScopedChange change(dir.inode());
   ASSIGN_OR_RETURN(const PathFd dir_fd, Pin(dir));
   ASSIGN_OR_RETURN(NewFile file, CreateHostFile(dir_fd, name, mode, owner, access));
   ErrnoOr<Entry> entry = AddChild(dir, name, std::move(file.path_fd), file.attr);
@@ -76,6 +77,7 @@ ErrnoOr<OpenEntry> Filesystem::CreateFile(Dentry& dir, const Name& name, uint32_
 
 ErrnoOr<Entry> Filesystem::MakeFile(Dentry& dir, const Name& name, uint32_t mode, Owner owner) {
   absl::MutexLock lock(&dir.dir().op_mu);
+  const ScopedChange change(dir.inode());
   ASSIGN_OR_RETURN(const PathFd dir_fd, Pin(dir));
   ASSIGN_OR_RETURN(NewFile file, CreateHostFile(dir_fd, name, mode, owner, O_RDONLY));
   ErrnoOr<Entry> entry = AddChild(dir, name, std::move(file.path_fd), file.attr);
@@ -104,6 +106,7 @@ ErrnoOr<Entry> Filesystem::Adopt(Dentry& dir, BorrowedFd dir_fd, const Name& nam
 
 ErrnoOr<Entry> Filesystem::MakeDir(Dentry& dir, const Name& name, uint32_t mode, Owner owner) {
   absl::MutexLock lock(&dir.dir().op_mu);
+  const ScopedChange change(dir.inode());
   RETURN_IF_ERROR(ReserveNode());
   RETURN_IF_ERROR(ReserveFd());
   ASSIGN_OR_RETURN(const PathFd dir_fd, Pin(dir));
@@ -130,6 +133,7 @@ ErrnoOr<Entry> Filesystem::MakeDir(Dentry& dir, const Name& name, uint32_t mode,
 
 ErrnoOr<Entry> Filesystem::MakeWhiteout(Dentry& dir, const Name& name, uint32_t mode, Owner owner) {
   absl::MutexLock lock(&dir.dir().op_mu);
+  const ScopedChange change(dir.inode());
   RETURN_IF_ERROR(ReserveNode());
   RETURN_IF_ERROR(ReserveFd());
   ASSIGN_OR_RETURN(const PathFd dir_fd, Pin(dir));
@@ -140,6 +144,7 @@ ErrnoOr<Entry> Filesystem::MakeWhiteout(Dentry& dir, const Name& name, uint32_t 
 ErrnoOr<Entry> Filesystem::MakeSymlink(Dentry& dir, const Name& name, const SymlinkTarget& target,
                                        Owner owner) {
   absl::MutexLock lock(&dir.dir().op_mu);
+  const ScopedChange change(dir.inode());
   RETURN_IF_ERROR(ReserveNode());
   RETURN_IF_ERROR(ReserveFd());
   ASSIGN_OR_RETURN(const PathFd dir_fd, Pin(dir));
@@ -149,9 +154,11 @@ ErrnoOr<Entry> Filesystem::MakeSymlink(Dentry& dir, const Name& name, const Syml
 
 ErrnoOr<Entry> Filesystem::MakeLink(Dentry& dir, const Name& name, Dentry& target) {
   absl::MutexLock lock(&dir.dir().op_mu);
+  const ScopedChange change(dir.inode());
   RETURN_IF_ERROR(ReserveNode());
   ASSIGN_OR_RETURN(const PathFd dir_fd, Pin(dir));
   ASSIGN_OR_RETURN(const PathFd target_fd, Pin(target));
+  const ScopedChange target_change(target.inode());
   RETURN_IF_ERROR(proc_fds_.Link(target_fd, dir_fd, name));
   // The name leads to the inode we hold: no need to open it by that name.
   ErrnoOr<sys::Attr> attr = sys::Statx(target_fd);
@@ -166,6 +173,7 @@ ErrnoOr<Entry> Filesystem::MakeLink(Dentry& dir, const Name& name, Dentry& targe
 ErrnoOr<BoundEntry> Filesystem::Bind(Dentry& dir, const Name& name, int type, uint32_t mode,
                                      Owner owner) {
   absl::MutexLock lock(&dir.dir().op_mu);
+  const ScopedChange change(dir.inode());
   RETURN_IF_ERROR(ReserveNode());
   RETURN_IF_ERROR(ReserveFd());
   ASSIGN_OR_RETURN(const PathFd dir_fd, Pin(dir));
@@ -177,11 +185,15 @@ ErrnoOr<BoundEntry> Filesystem::Bind(Dentry& dir, const Name& name, int type, ui
 
 ErrnoOr<void> Filesystem::Unlink(Dentry& dir, const Name& name, int flags) {
   absl::MutexLock lock(&dir.dir().op_mu);
+  const ScopedChange change(dir.inode());
   ASSIGN_OR_RETURN(const PathFd dir_fd, Pin(dir));
   const RefPtr<Dentry> child = dentries_.Find(dir, name.view());
   if (child) KeepReachable(*child);
   RETURN_IF_ERROR(sys::Unlink(dir_fd, name, flags));
-  if (child) dentries_.Delete(*child);
+  if (child) {
+    child->inode().NoteChange();
+    dentries_.Delete(*child);
+  }
   return {};
 }
 
@@ -196,6 +208,8 @@ ErrnoOr<void> Filesystem::Rename(Dentry& old_dir, const Name& old_name, Dentry& 
   if (std::less<>()(second, first)) std::swap(first, second);
   absl::MutexLock first_lock(first);
   absl::MutexLockMaybe second_lock(first == second ? nullptr : second);
+  const ScopedChange old_change(old_dir.inode());
+  const ScopedChange new_change(new_dir.inode());
   ASSIGN_OR_RETURN(const PathFd old_fd, Pin(old_dir));
   ASSIGN_OR_RETURN(const PathFd new_fd, Pin(new_dir));
   const RefPtr<Dentry> moved = dentries_.Find(old_dir, old_name.view());
@@ -208,6 +222,8 @@ ErrnoOr<void> Filesystem::Rename(Dentry& old_dir, const Name& old_name, Dentry& 
   });
   RETURN_IF_ERROR(sys::Rename(old_fd, old_name, new_fd, new_name, flags));
   rename_count_.fetch_add(1, std::memory_order_release);
+  if (moved) moved->inode().NoteChange();
+  if (replaced) replaced->inode().NoteChange();
 
   if ((flags & RENAME_EXCHANGE) != 0) {
     if (moved && replaced) {

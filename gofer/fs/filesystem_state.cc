@@ -18,17 +18,18 @@ namespace gofer::fs {
 
 // ---- names
 
-ErrnoOr<void> Filesystem::CheckPlaceAt(const Dentry& dentry, const DentryCache::Place& place) {
+ErrnoOr<sys::Attr> Filesystem::CheckPlaceAt(const Dentry& dentry, const DentryCache::Place& place) {
   ASSIGN_OR_RETURN(const Name name, Name::Parse(place.name));
   ASSIGN_OR_RETURN(const PathFd dir_fd, Pin(*place.parent));
   ASSIGN_OR_RETURN(const sys::Attr attr, sys::StatxAt(dir_fd, name));
-  return LeadsTo(dentry.inode(), dir_fd, name, attr) ? ErrnoOr<void>() : Errno(ESTALE);
+  if (!LeadsTo(dentry.inode(), dir_fd, name, attr)) return Errno(ESTALE);
+  return attr;
 }
 
-ErrnoOr<void> Filesystem::CheckPlace(const Dentry& dentry) {
+ErrnoOr<sys::Attr> Filesystem::CheckPlace(Dentry& dentry) {
   for (;;) {
     const DentryCache::Place place = dentries_.PlaceOf(dentry);
-    if (!place.parent) return {};  // the root has no name
+    if (!place.parent) return Stat(dentry);  // the root has no name
     // While this is held no rename of ours is half done here.
     absl::ReaderMutexLock lock(&place.parent->dir().op_mu);
     if (dentries_.PlaceOf(dentry) == place) return CheckPlaceAt(dentry, place);
@@ -130,23 +131,40 @@ ErrnoOr<void> Filesystem::RefillFifo(Dentry& fifo, absl::string_view bytes) {
   return first.ok() ? then : first;
 }
 
-ErrnoOr<void> Filesystem::WriteBack(Handle& handle) {
-  if (handle.dentry().inode().mount().kind() == MountKind::kMemory) return {};
-  const auto sync = [](BorrowedFd fd) -> ErrnoOr<void> {
-    const ErrnoOr<void> synced = sys::FSync(fd);
-    // Some file systems have nothing to write back, and say so.
-    if (!synced.ok() && (synced.error() == EINVAL || synced.error() == EROFS)) return {};
-    return synced;
-  };
+ErrnoOr<void> Filesystem::WithFdFor(Handle& handle,
+                                    absl::FunctionRef<ErrnoOr<void>(BorrowedFd)> call) {
   if (const int own = handle.fd_.load(std::memory_order_acquire); own >= 0) {
-    return sync(BorrowedFd(own));
+    return call(BorrowedFd(own));
   }
-  // It was donated: one for this call will do.
   ASSIGN_OR_RETURN(const PathFd path_fd, Pin(handle.dentry()));
   ASSIGN_OR_RETURN(const UniqueFd fd, WithFdsToSpare([&] {
                      return proc_fds_.Reopen(path_fd, handle.access() | O_NONBLOCK | O_NOCTTY);
                    }));
-  return sync(fd);
+  return call(fd);
+}
+
+ErrnoOr<void> Filesystem::WriteBack(Handle& handle) {
+  if (handle.dentry().inode().mount().kind() == MountKind::kMemory) return {};
+  return WithFdFor(handle, [](BorrowedFd fd) -> ErrnoOr<void> {
+    const ErrnoOr<void> synced = sys::FSync(fd);
+    // Some file systems have nothing to write back, and say so.
+    if (!synced.ok() && (synced.error() == EINVAL || synced.error() == EROFS)) return {};
+    return synced;
+  });
+}
+
+ErrnoOr<void> Filesystem::WriteBackMount(Handle& handle) {
+  switch (handle.dentry().inode().mount().kind()) {
+    case MountKind::kMemory:
+      return {};
+    case MountKind::kLocal:
+    case MountKind::kStacked:
+      return WithFdFor(handle, [](BorrowedFd fd) { return sys::SyncFs(fd); });
+    case MountKind::kUnknown:
+    case MountKind::kOther:
+      break;
+  }
+  return Errno(EOPNOTSUPP);
 }
 
 ErrnoOr<uint64_t> Filesystem::PositionOf(Handle& handle) {

@@ -65,6 +65,7 @@ ErrnoOr<void> Filesystem::SetXattr(Dentry& dentry, absl::string_view name,
   ASSIGN_OR_RETURN(const std::string checked, CheckName(name, Use::kWrite));
   if (!HasXattrs(dentry)) return Errno(EPERM);
   ASSIGN_OR_RETURN(const UniqueFd fd, OpenForXattr(dentry));
+  const ScopedChange change(dentry.inode());
   return sys::SetXattr(fd, checked.c_str(), value, flags);
 }
 
@@ -90,6 +91,7 @@ ErrnoOr<void> Filesystem::RemoveXattr(Dentry& dentry, absl::string_view name) {
   ASSIGN_OR_RETURN(const std::string checked, CheckName(name, Use::kWrite));
   if (!HasXattrs(dentry)) return Errno(ENODATA);
   ASSIGN_OR_RETURN(const UniqueFd fd, OpenForXattr(dentry));
+  const ScopedChange change(dentry.inode());
   return sys::RemoveXattr(fd, checked.c_str());
 }
 
@@ -104,6 +106,7 @@ ErrnoOr<void> Filesystem::SetAnyXattr(Dentry& dentry, absl::string_view name,
                                       std::span<const std::byte> value, int flags) {
   ASSIGN_OR_RETURN(const std::string checked, CheckAnyName(name));
   ASSIGN_OR_RETURN(const PathFd fd, Pin(dentry));
+  const ScopedChange change(dentry.inode());
   return proc_fds_.SetXattr(fd, checked.c_str(), value, flags);
 }
 
@@ -115,6 +118,7 @@ ErrnoOr<size_t> Filesystem::ListAnyXattr(Dentry& dentry, std::span<char> names) 
 ErrnoOr<void> Filesystem::RemoveAnyXattr(Dentry& dentry, absl::string_view name) {
   ASSIGN_OR_RETURN(const std::string checked, CheckAnyName(name));
   ASSIGN_OR_RETURN(const PathFd fd, Pin(dentry));
+  const ScopedChange change(dentry.inode());
   return proc_fds_.RemoveXattr(fd, checked.c_str());
 }
 

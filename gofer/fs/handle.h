@@ -53,7 +53,14 @@ class Handle : public RefCounted<Handle> {
     return UniqueFd(fd_.exchange(-1, std::memory_order_acq_rel));
   }
 
+  // What is written through it is not noted while it is open: a save looks at such a file anyway. So
+  // this is what a save must see when it does not see the Handle any more.
+  void NoteChanges() const {
+    if (writable()) dentry_->inode().NoteChange();
+  }
+
   ~Handle() {
+    NoteChanges();
     if (const UniqueFd closing(fd_.load(std::memory_order_relaxed)); closing.valid()) {
       open_fds_.fetch_sub(1, std::memory_order_relaxed);
     }

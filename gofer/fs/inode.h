@@ -146,6 +146,18 @@ class Inode {
   bool may_have_set_id() const { return Is(kSetId); }
   void NoteMode(uint32_t mode) const;
 
+  // ---- what a save relies on, see PreparedFiles
+
+  // A save is about to look at it, and will hold what it sees for true until NoteChange. Both are
+  // atomic updates of one byte, so that one of the two is first: if it is this, the change is noted;
+  // if it is the other, the save sees what was changed.
+  void ExpectChanges() const { marks_.fetch_or(kAsSeen, std::memory_order_acq_rel); }
+  // A client may have changed the file. After the host call, whatever came of it.
+  void NoteChange() const {
+    marks_.fetch_and(static_cast<uint8_t>(~kAsSeen), std::memory_order_acq_rel);
+  }
+  bool unchanged() const { return Is(kAsSeen); }
+
   void Ref() const { refs_.fetch_add(1, std::memory_order_relaxed); }
   void Unref() const;
 
@@ -161,6 +173,7 @@ class Inode {
   static constexpr uint8_t kSetId = 4;       // may_have_set_id
   static constexpr uint8_t kApart = 8;       // not in the table; InodeTable::mu_
   static constexpr uint8_t kHasHandle = 16;  // in the index of handles; set once, under mu_
+  static constexpr uint8_t kAsSeen = 32;     // unchanged
   static constexpr int64_t kNoBirth = std::numeric_limits<int64_t>::min();
 
   Inode(Mount* mount, const sys::Attr& attr);
@@ -187,6 +200,19 @@ class Inode {
   int fd_ = -1;
   const uint8_t type_;  // the type's bits of a mode, without the twelve below
   mutable std::atomic<uint8_t> marks_{0};
+};
+
+// Around a host call that changes a file: notes the change when it is done, or has failed half-way.
+class [[nodiscard]] ScopedChange {
+ public:
+  // Who makes it keeps the Inode alive.
+  explicit ScopedChange(const Inode& inode) : inode_(inode) {}
+  ScopedChange(const ScopedChange&) = delete;
+  ScopedChange& operator=(const ScopedChange&) = delete;
+  ~ScopedChange() { inode_.NoteChange(); }
+
+ private:
+  const Inode& inode_;
 };
 
 class InodeTable {

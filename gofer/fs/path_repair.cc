@@ -96,8 +96,8 @@ class InUse {
 
 class Repair {
  public:
-  Repair(Filesystem& filesystem, const PathWatch& watch)
-      : filesystem_(filesystem), in_use_(filesystem, watch) {}
+  Repair(Filesystem& filesystem, const PathWatch& watch, PreparedFiles* files)
+      : filesystem_(filesystem), in_use_(filesystem, watch), files_(files) {}
 
   PathRepair Run() {
     const ErrnoOr<std::string> root = filesystem_.HostPathOf(filesystem_.root());
@@ -126,7 +126,9 @@ class Repair {
 
   void Check(Dentry& dentry) {
     ++result_.checked;
-    if (filesystem_.CheckPlace(dentry).ok()) return;
+    const bool is_right = files_ != nullptr ? files_->Look(filesystem_, dentry).ok()
+                                            : filesystem_.CheckPlace(dentry).ok();
+    if (is_right) return;
     Lost lost = {.dentry = RefPtr<Dentry>(&dentry), .shared_place = {}};
     const ErrnoOr<std::string> path = filesystem_.HostPathOf(dentry);
     // Literally first: a name may well end like that.
@@ -296,6 +298,7 @@ class Repair {
 
   Filesystem& filesystem_;
   InUse in_use_;
+  PreparedFiles* const files_;
   std::string root_path_ = "/";
   std::vector<Lost> lost_;
   absl::flat_hash_set<const Dentry*> known_;  // of lost_
@@ -313,8 +316,8 @@ std::string WhyNot(Errno error) {
 
 }  // namespace
 
-PathRepair RepairPaths(Filesystem& filesystem, const PathWatch& watch) {
-  return Repair(filesystem, watch).Run();
+PathRepair RepairPaths(Filesystem& filesystem, const PathWatch& watch, PreparedFiles* files) {
+  return Repair(filesystem, watch, files).Run();
 }
 
 absl::Status ConfirmPaths(Filesystem& filesystem, const PathWatch& watch) {
@@ -322,7 +325,7 @@ absl::Status ConfirmPaths(Filesystem& filesystem, const PathWatch& watch) {
   size_t wrong = 0;
   std::vector<std::string> named;
   in_use.ForEach([&](Dentry& dentry) {
-    const ErrnoOr<void> held = filesystem.CheckPlace(dentry);
+    const ErrnoOr<sys::Attr> held = filesystem.CheckPlace(dentry);
     if (held.ok()) return;
     if (++wrong > kMaxNamed) return;
     named.push_back(

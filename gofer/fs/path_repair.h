@@ -24,6 +24,7 @@
 
 #include "absl/status/status.h"
 #include "gofer/fs/filesystem.h"
+#include "gofer/fs/prepared_files.h"
 
 namespace gofer::fs {
 
@@ -44,7 +45,9 @@ struct PathRepair {
   bool cancelled = false;  // then the counts are of what was done
 };
 
-PathRepair RepairPaths(Filesystem& filesystem, const PathWatch& watch = {});
+// With `files`, keeps there what it has seen of those whose names were right.
+PathRepair RepairPaths(Filesystem& filesystem, const PathWatch& watch = {},
+                       PreparedFiles* files = nullptr);
 
 // Checks all names in use, and changes nothing. kCancelled where the watch says so.
 absl::Status ConfirmPaths(Filesystem& filesystem, const PathWatch& watch = {});

@@ -9,18 +9,21 @@
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
+#include "absl/container/inlined_vector.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "glog/logging.h"
 #include "gofer/base/status_macros.h"
-#include "gofer/fs/file_judge.h"
 
 namespace gofer::fs {
 namespace {
 
 // Names in a message; more of them help nobody.
 constexpr size_t kMaxNamed = 100;
+// Files of one file system that are written back one by one. With more the sum of their waits for the
+// disk is longer than one wait for everything.
+constexpr size_t kSyncEach = 16;
 
 }  // namespace
 
@@ -35,16 +38,31 @@ void TakeUnread(Filesystem& filesystem, std::span<const UnreadFifo> unread) {
   }
 }
 
-Snapshot::Snapshot(Filesystem& filesystem, const SnapshotOptions& options)
-    : filesystem_(filesystem), options_(options) {
+Snapshot::Snapshot(Filesystem& filesystem, const SnapshotOptions& options, PreparedFiles prepared)
+    : filesystem_(filesystem),
+      options_(options),
+      prepared_(std::move(prepared)),
+      prepared_rows_(prepared_.size(), kNoIndex) {
+  // Not to be done while clients wait.
+  const size_t expected = filesystem.dentries().size();
+  state_.dentries.reserve(expected);
+  dentries_.reserve(expected);
+  dentry_rows_.reserve(expected);
+  inodes_.reserve(expected);
   Add(filesystem.root());
 }
 
-uint32_t Snapshot::RowOf(Inode& inode) {
-  const auto [known, is_new] =
-      inode_rows_.try_emplace(&inode, static_cast<uint32_t>(state_.inodes.size()));
-  if (is_new) state_.inodes.emplace_back();
-  return known->second;
+uint32_t Snapshot::RowOf(const Inode& inode, uint32_t dentry_row) {
+  const uint32_t prepared = prepared_.NumberOf(inode);
+  uint32_t& row = prepared != kNoIndex ? prepared_rows_[prepared]
+                                       : other_rows_.try_emplace(&inode, kNoIndex).first->second;
+  if (row == kNoIndex) {
+    row = static_cast<uint32_t>(inodes_.size());
+    inodes_.push_back({.dentry = dentry_row, .prepared = prepared});
+  } else if (state_.dentries[inodes_[row].dentry].deleted) {
+    inodes_[row].dentry = dentry_row;
+  }
+  return row;
 }
 
 uint32_t Snapshot::Add(Dentry& dentry) {
@@ -55,7 +73,7 @@ uint32_t Snapshot::Add(Dentry& dentry) {
     RefPtr<Dentry> dir;
     std::string name;
   };
-  std::vector<Step> steps;
+  absl::InlinedVector<Step, 4> steps;
   uint32_t row = kNoIndex;
   for (RefPtr<Dentry> at(&dentry); at;) {
     if (const auto known = dentry_rows_.find(at.get()); known != dentry_rows_.end()) {
@@ -91,7 +109,7 @@ uint32_t Snapshot::AddName(RefPtr<Dentry> dentry, const Dentry* dir, uint32_t pa
   // RowOfTwin has added none.
   dentry_rows_.emplace(dentry.get(), row);
   state_.dentries.push_back({.parent = parent,
-                             .inode = RowOf(dentry->inode()),
+                             .inode = RowOf(dentry->inode(), row),
                              .name = std::move(name),
                              .deleted = is_gone,
                              .astray = !is_found && !is_gone});
@@ -127,6 +145,7 @@ uint32_t Snapshot::Add(Handle& handle) {
   HandleState state;
   state.dentry = Add(handle.dentry());
   state.flags = static_cast<uint32_t>(handle.flags()) & kSavedHandleFlags;
+  inodes_[state_.dentries[state.dentry].inode].is_open = true;
   state_.handles.push_back(std::move(state));
   handle_rows_.emplace(&handle, row);
   handles_.emplace_back(&handle);
@@ -137,37 +156,30 @@ void Snapshot::Refuse(const Dentry& dentry, absl::string_view why) {
   refused_.push_back(absl::StrCat(absl::CHexEscape(filesystem_.PathOf(dentry)), ": ", why));
 }
 
-bool Snapshot::IsOpen(const Inode& inode) const {
-  return std::any_of(handles_.begin(), handles_.end(), [&](const RefPtr<Handle>& handle) {
-    return &handle->dentry().inode() == &inode;
-  });
+bool Snapshot::IsKnown(const InodeRow& row) const {
+  if (row.prepared == kNoIndex || row.is_open) return false;
+  const DentryState& name = state_.dentries[row.dentry];
+  return !name.deleted && !name.astray && dentries_[row.dentry]->inode().unchanged();
 }
 
-void Snapshot::Record(Dentry& dentry, uint32_t inode_row) {
-  if (dentry.inode().lost()) {
-    state_.inodes[inode_row].type = dentry.type();
-    return;
-  }
+InodeState Snapshot::Ask(Dentry& dentry, uint32_t inode_row) {
+  InodeState state;
+  state.type = dentry.type();
+  if (dentry.inode().lost()) return state;
   const ErrnoOr<sys::Attr> attr = filesystem_.Stat(dentry);
   if (!attr.ok()) {
     Refuse(dentry, absl::StrCat("cannot be looked at: ", attr.error().ToString()));
-    return;
+    return state;
   }
-  InodeState& state = state_.inodes[inode_row];
-  state = InodeStateOf(*attr);
-  const FileNumber number = filesystem_.ClientNumberOf(*attr);
-  state.client_dev_major = number.dev_major;
-  state.client_dev_minor = number.dev_minor;
-  state.client_ino = number.ino;
+  state = StateOf(filesystem_, *attr);
   if (attr->stx_nlink > 0) {
     if (dentry.deleted()) Refuse(dentry, "was removed, and none of its other names is in use");
-    return;
+    return state;
   }
   if (dentry.type() != S_IFREG) {
     // Known to a client that has not forgotten it yet, and no more: ESTALE is as good as ENOENT.
-    if (!IsOpen(dentry.inode())) return;
-    Refuse(dentry, "is deleted, still open, and no regular file");
-    return;
+    if (inodes_[inode_row].is_open) Refuse(dentry, "is deleted, still open, and no regular file");
+    return state;
   }
   if (const ErrnoOr<void> saved = SaveDeletedFile(dentry, inode_row, *attr); !saved.ok()) {
     Refuse(dentry, saved.error() == EFBIG
@@ -177,6 +189,7 @@ void Snapshot::Record(Dentry& dentry, uint32_t inode_row) {
                        : absl::StrCat("is deleted and still in use; its data cannot be read: ",
                                       saved.error().ToString()));
   }
+  return state;
 }
 
 ErrnoOr<void> Snapshot::SaveDeletedFile(Dentry& dentry, uint32_t inode_row, const sys::Attr& attr) {
@@ -234,29 +247,42 @@ void Snapshot::SaveFifo(Dentry& dentry, uint32_t handle_row) {
 }
 
 absl::Status Snapshot::WriteBack() {
-  absl::flat_hash_set<const Inode*> done;
+  absl::flat_hash_set<const Inode*> seen;
+  absl::flat_hash_map<const Mount*, std::vector<Handle*>> by_mount;
   for (const RefPtr<Handle>& handle : handles_) {
-    Dentry& dentry = handle->dentry();
-    if (dentry.type() != S_IFREG || !handle->writable() || dentry.inode().lost()) continue;
-    if (!done.insert(&dentry.inode()).second) continue;
-    if (const ErrnoOr<void> written = filesystem_.WriteBack(*handle); !written.ok()) {
-      Refuse(dentry, absl::StrCat("what was written to it cannot be brought to its disk: ",
-                                  written.error().ToString()));
+    const Inode& inode = handle->dentry().inode();
+    if (inode.type() != S_IFREG || !handle->writable() || inode.lost()) continue;
+    if (seen.insert(&inode).second) by_mount[&inode.mount()].push_back(handle.get());
+  }
+  for (const auto& [mount, handles] : by_mount) {
+    // If that fails, each file says whether it was one of these.
+    if (handles.size() > kSyncEach && filesystem_.WriteBackMount(*handles.front()).ok()) continue;
+    for (Handle* const handle : handles) {
+      if (const ErrnoOr<void> written = filesystem_.WriteBack(*handle); !written.ok()) {
+        Refuse(handle->dentry(),
+               absl::StrCat("what was written to it cannot be brought to its disk: ",
+                            written.error().ToString()));
+      }
     }
   }
   return Refused();
 }
 
-absl::StatusOr<FilesystemState> Snapshot::Finish() {
-  RefuseSharedNames();
-  // Of several names one that is not deleted is the way to look at a file.
-  std::vector<uint32_t> row_of_inode(state_.inodes.size(), kNoIndex);
-  for (uint32_t row = 0; row < dentries_.size(); ++row) {
-    uint32_t& known = row_of_inode[state_.dentries[row].inode];
-    if (known == kNoIndex || state_.dentries[known].deleted) known = row;
+FilesystemState Snapshot::Take() {
+  state_.inodes.reserve(inodes_.size());
+  for (const InodeRow& row : inodes_) {
+    state_.inodes.push_back(
+        std::move(row.asked != kNoIndex ? asked_[row.asked] : prepared_.at(row.prepared)));
   }
-  for (uint32_t inode_row = 0; inode_row < row_of_inode.size(); ++inode_row) {
-    Record(*dentries_[row_of_inode[inode_row]], inode_row);
+  return std::move(state_);
+}
+
+absl::Status Snapshot::Finish() {
+  RefuseSharedNames();
+  for (uint32_t row = 0; row < inodes_.size(); ++row) {
+    if (IsKnown(inodes_[row])) continue;
+    inodes_[row].asked = static_cast<uint32_t>(asked_.size());
+    asked_.push_back(Ask(*dentries_[inodes_[row].dentry], row));
   }
   for (size_t row = 0; row < handles_.size(); ++row) {
     Dentry& dentry = handles_[row]->dentry();
@@ -272,8 +298,7 @@ absl::StatusOr<FilesystemState> Snapshot::Finish() {
     }
     state_.handles[row].position = *position;
   }
-  RETURN_IF_ERROR(Refused());
-  return std::move(state_);
+  return Refused();
 }
 
 absl::Status Snapshot::Refused() const {

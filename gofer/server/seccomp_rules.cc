@@ -228,6 +228,7 @@ constexpr SeccompRule kRules[] = {
     {CALL(mknodat), kFuseDevices, {Directory(0)}, "MKNOD"},
 
     {CALL(getsockopt), kControl, {Int(1, SOL_SOCKET), Int(2, SO_PEERCRED)}, "who gives commands"},
+    {CALL(syncfs), kControl, {}, "a save of many files that are open for writing"},
 
     {CALL(epoll_create1), kVhostUser, {}, "wait for a ring's kicks"},
     {CALL(epoll_ctl), kVhostUser, {}, "wait for a ring's kicks"},

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "gofer/base/name.h"
@@ -34,7 +35,9 @@ ConnectionState Connection::Save(gofer::fs::Snapshot& snapshot) const {
     if (mount_point_) state.mount_point = snapshot.Add(*mount_point_);
   }
   state.next_id = fds_.next_id();
-  for (const FdTable::Named& named : fds_.All()) {
+  const std::vector<FdTable::Named> all = fds_.All();
+  state.fds.reserve(all.size());
+  for (const FdTable::Named& named : all) {
     FdState fd = {.id = static_cast<uint64_t>(named.id), .kind = named.kind};
     if (named.control) fd.row = snapshot.Add(*named.control);
     if (named.open) fd.row = snapshot.Add(*named.open);

@@ -80,7 +80,11 @@ std::vector<FdTable::Named> FdTable::All() const {
   {
     absl::ReaderMutexLock lock(&mu_);
     all.reserve(size_);
-    for (const auto& [number, page] : pages_) {
+    std::vector<std::pair<uint64_t, const Page*>> pages;
+    pages.reserve(pages_.size());
+    for (const auto& [number, page] : pages_) pages.emplace_back(number, page.get());
+    std::sort(pages.begin(), pages.end());
+    for (const auto& [number, page] : pages) {
       for (size_t i = 0; i < kPageSize; ++i) {
         const Slot& slot = page->slots[i];
         if (slot.kind == Kind::kNone) continue;
@@ -93,7 +97,6 @@ std::vector<FdTable::Named> FdTable::All() const {
       }
     }
   }
-  std::sort(all.begin(), all.end(), [](const Named& a, const Named& b) { return a.id < b.id; });
   return all;
 }
 
@@ -155,6 +158,12 @@ void FdTable::Clear() {
   absl::flat_hash_map<uint64_t, std::unique_ptr<Page>> pages;
   {
     absl::MutexLock lock(&mu_);
+    // Not within a request: a save that is being made finds either the files here or their changes.
+    for (const auto& [number, page] : pages_) {
+      for (const Slot& slot : page->slots) {
+        if (slot.kind == Kind::kOpen) static_cast<OpenFd*>(slot.object)->NoteChanges();
+      }
+    }
     pages.swap(pages_);
     size_ = 0;
   }

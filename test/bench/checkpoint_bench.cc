@@ -1,9 +1,10 @@
 // Save and restore of a big tree, beside what the same work costs with system calls alone.
 //
 // A client walks to every file and lets most go again; what it still refers to, and has open, is
-// what an image holds. Each round: one of a hundred of those files changes on the host, the tree is
-// saved, and a fresh core restores it with and without validation. The floors are statx of every
-// saved file, and write and fsync of as many bytes as the image has, in the same round.
+// what an image holds. Each round: the save is prepared, the client writes to one of a hundred of
+// those files, the tree is saved, and a fresh core restores it with and without validation. The floors
+// are statx of every saved file, and write and fsync of as many bytes as the image has, in the same
+// round.
 //
 // Usage: checkpoint_bench [--dir=DIR] [--files=N] [--referenced=N] [--open=N] [--rounds=N]
 //                         [--json=FILE]
@@ -19,6 +20,7 @@
 #include <functional>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -38,6 +40,7 @@
 #include "gofer/base/unique_fd.h"
 #include "gofer/fs/filesystem.h"
 #include "gofer/fs/path_repair.h"
+#include "gofer/fs/prepared_files.h"
 #include "gofer/fs/tree_restore.h"
 #include "gofer/sys/host_fs.h"
 #include "gofer/sys/own_directory.h"
@@ -61,7 +64,8 @@ inline constexpr uint64_t kDescriptors = 6000;
 namespace {
 
 constexpr uint64_t kFilesPerDir = 1000;
-constexpr uint64_t kChangedOf = 100;  // one of so many changes between preparing and saving
+constexpr uint64_t kFileSize = 4;
+constexpr size_t kChangedOf = 100;  // one of so many changes between preparing and saving
 
 template <typename Result>
 auto Must(Result result) {
@@ -81,7 +85,7 @@ void MakeTree(const std::string& root) {
     if (file % kFilesPerDir == 0) PCHECK(mkdir(dir.c_str(), 0755) == 0) << dir;
     const std::string path = absl::StrCat(dir, "/", FileName(file));
     const UniqueFd made(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
-    PCHECK(made.valid() && write(made.get(), "data", 4) == 4) << path;
+    PCHECK(made.valid() && write(made.get(), "data", kFileSize) == ssize_t{kFileSize}) << path;
   }
 }
 
@@ -124,9 +128,21 @@ class Service {
       } else if (opened < FLAGS_open) {
         Must(client_->OpenAt(found, O_RDWR));
         ++opened;
+      } else {
+        not_open_.push_back(found);
       }
     }
     if (!unwanted.empty()) CHECK(client_->Close(unwanted).ok());
+  }
+
+  // Each with a byte more than before, and closed again.
+  void ChangeSomeFiles(uint64_t size) {
+    constexpr std::byte kMore[1] = {};
+    for (size_t i = 0; i < not_open_.size(); i += kChangedOf) {
+      const lisafs::FdId open = Must(client_->OpenAt(not_open_[i], O_RDWR)).fd;
+      CHECK_EQ(Must(client_->PWrite(open, kMore, size)), 1u);
+      CHECK(client_->Close({open}).ok());
+    }
   }
 
   checkpoint::Subject subject() { return {.filesystem = *filesystem_, .lisafs = server_}; }
@@ -142,20 +158,13 @@ class Service {
   std::unique_ptr<fs::Filesystem> filesystem_;
   lisafs::Server server_;
   std::unique_ptr<lisafs::Client> client_;
+  std::vector<lisafs::FdId> not_open_;  // that the client keeps
 };
 
 double MillisecondsOf(const std::function<void()>& work) {
   const absl::Time begin = absl::Now();
   work();
   return absl::ToDoubleMilliseconds(absl::Now() - begin);
-}
-
-void ChangeSomeFiles(const std::string& root) {
-  for (uint64_t file = 0; file < FLAGS_files; file += Stride() * kChangedOf) {
-    const std::string path = absl::StrCat(root, "/", DirName(file), "/", FileName(file));
-    const UniqueFd changed(open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
-    PCHECK(changed.valid() && write(changed.get(), "x", 1) == 1) << path;
-  }
 }
 
 // One statx for each saved file, relative to its directory, as cheap as it gets.
@@ -180,14 +189,21 @@ void WriteDurably(const std::string& path, size_t size) {
   PCHECK(fsync(file.get()) == 0);
 }
 
-// Anonymous memory of this process, in bytes.
-double AnonymousBytes() {
+// A line of this process's status, in bytes: "RssAnon:" is anonymous memory, "VmHWM:" the most that
+// it had of all kinds since ForgetPeak, "VmRSS:" what it has now.
+double StatusBytes(const std::string& key) {
   std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);) {
-    uint64_t kib = 0;
-    if (sscanf(line.c_str(), "RssAnon: %lu kB", &kib) == 1) return static_cast<double>(kib) * 1024;
+  for (std::string word; status >> word;) {
+    double kib = 0;
+    if (word == key && status >> kib) return kib * 1024;
   }
-  return 0;
+  LOG(FATAL) << "/proc/self/status has no " << key;
+}
+
+void ForgetPeak() {
+  std::ofstream refs("/proc/self/clear_refs");
+  refs << "5" << std::flush;
+  CHECK(refs.good()) << "/proc/self/clear_refs";
 }
 
 struct Series {
@@ -208,6 +224,7 @@ enum Measure {
   kStore,
   kWriteFloor,
   kImageBytes,
+  kSaveMemory,
   kStatFloor,
   kRestore,
   kRestoreUnvalidated
@@ -221,13 +238,14 @@ class Campaign {
     std::cout << "a tree of " << FLAGS_files << " files in " << FLAGS_dir << ": "
               << DescribeHost(FLAGS_dir) << std::endl;
     MakeTree(tree_.path());
-    const double before = AnonymousBytes();
+    sync();  // or the first save would wait for all of it
+    const double before = StatusBytes("RssAnon:");
     service_ = std::make_unique<Service>(tree_.path());
     service_->WalkEverything();
-    dentry_bytes_ =
-        (AnonymousBytes() - before) / static_cast<double>(service_->filesystem().dentries().size());
+    dentry_bytes_ = (StatusBytes("RssAnon:") - before) /
+                    static_cast<double>(service_->filesystem().dentries().size());
     dentries_ = service_->filesystem().dentries().size();
-    for (int round = 0; round < FLAGS_rounds; ++round) Round();
+    for (int round = 0; round < FLAGS_rounds; ++round) Round(round);
   }
 
   void Print() const {
@@ -257,17 +275,27 @@ class Campaign {
   }
   void Add(Measure measure, double value) { series_[measure].values.push_back(value); }
 
-  void Round() {
+  void Round(int round) {
     const UniqueFd directory = Must(sys::OpenOwnDirectory(images_.path().c_str()));
-    Add(kPrepare, MillisecondsOf([&] { fs::RepairPaths(service_->filesystem()); }));
-    ChangeSomeFiles(tree_.path());
+    fs::Filesystem& filesystem = service_->filesystem();
+    ForgetPeak();
+    const double before = StatusBytes("VmRSS:");
+    std::optional<fs::PreparedFiles> prepared;
+    Add(kPrepare, MillisecondsOf([&] {
+          filesystem.dentries().Purge();
+          prepared.emplace(filesystem);
+          fs::RepairPaths(filesystem, {}, &*prepared);
+        }));
+    service_->ChangeSomeFiles(kFileSize + static_cast<uint64_t>(round));
     checkpoint::SaveResult saved;
     const double save_ms = MillisecondsOf([&] {
-      saved = Must(checkpoint::Save(service_->subject(), {.leave_running = true, .prepared = true},
-                                    [&](absl::string_view payload) {
-                                      return checkpoint::StoreImage(directory, payload, {});
-                                    }));
+      saved = Must(checkpoint::Save(
+          service_->subject(), {.leave_running = true},
+          [&](absl::string_view payload) { return checkpoint::StoreImage(directory, payload, {}); },
+          std::move(prepared)));
     });
+    Add(kSaveMemory,
+        std::max(0.0, StatusBytes("VmHWM:") - before) / static_cast<double>(saved.names));
     CHECK_GE(saved.names, FLAGS_files / Stride());
     const double pause_ms = absl::ToDoubleMilliseconds(saved.pause);
     Add(kPause, pause_ms);
@@ -308,6 +336,7 @@ class Campaign {
       {"store", "ms"},
       {"floor: write and fsync", "ms"},
       {"image bytes per saved name", "bytes"},
+      {"memory of a save per saved name", "bytes"},
       {"floor: statx of every saved file", "ms"},
       {"restore with validation", "ms"},
       {"restore without validation", "ms"},

@@ -156,6 +156,24 @@ TEST_F(CommandsTest, AGoferThatIsLeftRunningServesOn) {
   EXPECT_TRUE(gofer_->Running());
 }
 
+// They are written back at once, by a call that the system call filter must know.
+TEST_F(CommandsTest, ManyFilesMayBeOpenForWriting) {
+  Serve();
+  std::vector<FdId> files;
+  for (int i = 0; i < 40; ++i) {
+    const std::string name = absl::StrCat("file", i);
+    tree_.Write(name, "content");
+    files.push_back(Open(name, O_RDWR));
+    EXPECT_EQ(WriteError(files.back()), 0);
+  }
+  const Outcome saved = Checkpoint();
+  EXPECT_EQ(saved.status, 0) << saved.error;
+  EXPECT_EQ(gofer_->Wait(), 0) << gofer_->Stderr();
+  Restore();
+  ASSERT_EQ(ready_, "\n") << gofer_->Stderr();
+  for (const FdId file : files) EXPECT_EQ(*Read(file), "Tontent");
+}
+
 TEST_F(CommandsTest, AFileThatTheHostHasMovedIsSavedUnderItsName) {
   Serve();
   const FdId file = Open("top", O_RDONLY);
