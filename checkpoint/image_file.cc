@@ -16,6 +16,7 @@
 #include "gofer/base/byte_reader.h"
 #include "gofer/base/byte_writer.h"
 #include "gofer/base/errno.h"
+#include "gofer/base/exit_status.h"
 #include "gofer/base/name.h"
 #include "gofer/base/status_macros.h"
 #include "gofer/sys/host_fs.h"
@@ -224,6 +225,12 @@ absl::StatusOr<std::string> LoadImage(BorrowedFd directory, const ImageKey& key)
   if (!file.ok()) {
     if (file.error() == ENOENT) {
       return absl::NotFoundError(absl::StrCat("image: no ", kImageName, " in the directory"));
+    }
+    if (file.error() == EINVAL) {
+      // What lies there is wrong, not the command line.
+      return WithExitStatus(
+          ToStatus(file.error(), absl::StrCat("image: ", kImageName, " is no regular file")),
+          kExitFailure);
     }
     return ToStatus(file.error(), absl::StrCat("image: open ", kImageName));
   }

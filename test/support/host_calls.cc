@@ -1,0 +1,28 @@
+#include "test/support/host_calls.h"
+
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <iterator>
+
+namespace gofer::testing {
+
+bool IsHostCall(const SystemCall& call) {
+  constexpr long kCalls[] = {
+      SYS_openat,          SYS_openat2,    SYS_statx,        SYS_newfstatat,
+      SYS_fstat,           SYS_statfs,     SYS_fstatfs,      SYS_readlinkat,
+      SYS_getdents64,      SYS_lseek,      SYS_read,         SYS_pread64,
+      SYS_preadv,          SYS_preadv2,    SYS_write,        SYS_writev,
+      SYS_pwrite64,        SYS_pwritev,    SYS_pwritev2,     SYS_fsync,
+      SYS_fdatasync,       SYS_ftruncate,  SYS_fallocate,    SYS_sync_file_range,
+      SYS_renameat2,       SYS_unlinkat,   SYS_linkat,       SYS_symlinkat,
+      SYS_mkdirat,         SYS_mknodat,    SYS_fchmodat,     SYS_fchmod,
+      SYS_fchown,          SYS_fchownat,   SYS_utimensat,    SYS_fgetxattr,
+      SYS_fsetxattr,       SYS_flistxattr, SYS_fremovexattr, SYS_name_to_handle_at,
+      SYS_copy_file_range, SYS_splice,     SYS_tee,          SYS_pipe2,
+      SYS_sendmsg,         SYS_recvmsg,    SYS_socketpair,   SYS_getrandom,
+      SYS_memfd_create,    SYS_fcntl};
+  return std::find(std::begin(kCalls), std::end(kCalls), call.number) != std::end(kCalls);
+}
+
+}  // namespace gofer::testing
