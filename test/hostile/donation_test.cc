@@ -1,5 +1,6 @@
 // What a client does with the descriptors it was given: flags, offsets and modes of its own, or
 // never taking them. The server's own reading and writing is not affected, and nothing waits.
+// Attacks.
 
 #include <fcntl.h>
 #include <signal.h>

@@ -1,5 +1,6 @@
 // FUSE requests that are cut, that lie about sizes, or that leave too little room for their reply,
-// through a real ring. Each is refused, does nothing, and what comes back is never more than it says.
+// through a real ring. Each is refused, does nothing, and what comes back is never more than it
+// says. Attacks.
 //
 // Source: spec/security.md s.10 fuse_decode_test; spec/vhost-user-fs.md s.11, rows 14 to 23 and 28.
 

@@ -1,8 +1,8 @@
 // Requests out of their order, and node ids and handles that were never given, were given back, or
-// are of another kind: an errno each, and no other file is ever touched.
+// are of another kind: an errno each, and no other file is ever touched. Attacks.
 //
 // Source: spec/security.md s.10 fuse_state_test; spec/vhost-user-fs.md s.11, rows 24 to 26 and 29,
-//         30; spec/fuse.md s.1.3, s.2 and s.6.
+// 30; spec/fuse.md s.1.3, s.2 and s.6.
 
 #include <fcntl.h>
 

@@ -32,8 +32,10 @@ ServerOptions HostileTest::Permissive() {
   return options;
 }
 
-HostileTest::HostileTest(const ServerOptions& options)
-    : server_(Prepared(tree_), "served", options), honest_(server_, Via::kSocket) {
+HostileTest::HostileTest(const ServerOptions& options,
+                         const gofer::fs::FilesystemOptions& filesystem_options)
+    : server_(Prepared(tree_), "served", options, filesystem_options),
+      honest_(server_, Via::kSocket) {
   beside_before_ = Beside();
   fds_before_ = CountOpenFds();
   threads_before_ = CountThreads();

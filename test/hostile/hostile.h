@@ -26,7 +26,8 @@ namespace lisafs {
 
 class HostileTest : public testing::Test {
  protected:
-  explicit HostileTest(const ServerOptions& options = Permissive());
+  explicit HostileTest(const ServerOptions& options = Permissive(),
+                       const gofer::fs::FilesystemOptions& filesystem_options = {});
 
   void TearDown() override;
 

@@ -5,144 +5,22 @@
 
 #include <fcntl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <filesystem>
-#include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "glog/logging.h"
-#include "gtest/gtest.h"
-#include "lisafs/client/client.h"
-#include "test/support/forked.h"
-#include "test/support/gofer_process.h"
-#include "test/support/temp_tree.h"
+#include "test/hostile/hostile_process.h"
 
 namespace gofer::testing {
 namespace {
 
-using lisafs::FdId;
 using lisafs::Inode;
 
-class LimitsTest : public ::testing::Test {
- protected:
-  LimitsTest() { tree_.Write("file", "content"); }
-  void SetUp() override {
-    if (!IsPrivileged()) GTEST_SKIP() << "needs to make namespaces and mounts";
-  }
-
-  void Start(std::vector<std::string> flags) {
-    Pipe ready = MakePipe();
-    std::vector<std::string> arguments = {"serve", absl::StrCat("--root=", tree_.path()),
-                                          "--ready_fd=9",
-                                          absl::StrCat("--lisafs_socket=", run_.At("lisafs")),
-                                          absl::StrCat("--control_socket=", run_.At("control"))};
-    arguments.insert(arguments.end(), flags.begin(), flags.end());
-    gofer_ = std::make_unique<GoferProcess>(GoferStart{
-        .name = "gofer", .arguments = std::move(arguments), .fds = {{9, ready.write.get()}}});
-    ready.write.Reset();
-    ASSERT_EQ(ReadPipe(ready.read), "\n") << gofer_->Stderr();
-    honest_ = Connect();
-    ASSERT_NE(honest_, nullptr);
-    ExpectHonestServed();
-    Settle();
-    base_fds_ = gofer_->OpenFds().size();
-    base_files_ = StatusNumber("file_descriptors");
-  }
-  void TearDown() override {
-    if (gofer_ == nullptr) return;
-    ExpectHonestServed();
-    Settle();
-    EXPECT_EQ(gofer_->OpenFds().size(), base_fds_);
-    EXPECT_EQ(StatusNumber("file_descriptors"), base_files_);
-    EXPECT_TRUE(gofer_->Running());
-  }
-
-  // Clients that have gone are cleared away when the next one comes: one comes and goes, names that
-  // nobody refers to are dropped, and of threads there are the main one and the honest client's.
-  void Settle() {
-    const absl::Time deadline = absl::Now() + absl::Seconds(10);
-    const auto wait = [&] {
-      while (Threads() > 2 && absl::Now() < deadline) absl::SleepFor(absl::Milliseconds(2));
-    };
-    wait();
-    EXPECT_NE(Connect(), nullptr);
-    Command("purge");
-    wait();
-    EXPECT_EQ(Threads(), 2u);
-  }
-
-  struct Client {
-    explicit Client(UniqueFd socket) : client(std::move(socket)) {}
-    lisafs::Client client;
-    Inode root = {};
-  };
-  // Null if it is refused.
-  std::unique_ptr<Client> Connect() {
-    UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    struct sockaddr_un address = {};
-    address.sun_family = AF_UNIX;
-    run_.At("lisafs").copy(address.sun_path, sizeof(address.sun_path) - 1);
-    if (connect(socket.get(), reinterpret_cast<struct sockaddr*>(&address), sizeof(address)) != 0) {
-      return nullptr;
-    }
-    auto made = std::make_unique<Client>(std::move(socket));
-    const auto mount = made->client.Mount();
-    if (!mount.ok()) return nullptr;
-    made->root = mount->root;
-    return made;
-  }
-  static ErrnoOr<Inode> Walk(Client& client, absl::string_view name) {
-    Inode inode;
-    const auto walked = client.client.Walk(client.root.control_fd, {name}, std::span(&inode, 1));
-    if (!walked.ok()) return walked.error();
-    if (walked->count != 1) return Errno(ENOENT);
-    return inode;
-  }
-  void ExpectHonestServed() {
-    const absl::Time before = absl::Now();
-    EXPECT_TRUE(honest_->client.FStat(honest_->root.control_fd).ok());
-    EXPECT_LT(absl::Now() - before, absl::Seconds(1));
-  }
-
-  size_t Threads() const {
-    const std::filesystem::directory_iterator tasks(absl::StrCat("/proc/", gofer_->pid(), "/task"));
-    return static_cast<size_t>(std::distance(begin(tasks), end(tasks)));
-  }
-  std::string Command(const std::string& command) const {
-    GoferProcess process(GoferStart{
-        .name = "gofer",
-        .arguments = {command, absl::StrCat("--control_socket=", run_.At("control")), "--json"}});
-    CHECK_EQ(process.Wait(), 0) << process.Stderr();
-    return process.Stdout();
-  }
-  int64_t StatusNumber(absl::string_view name) const {
-    const std::string json = Command("status");
-    const std::string label = absl::StrCat("\"", name, "\":");
-    const size_t at = json.find(label);
-    CHECK(at != std::string::npos) << json;
-    const size_t begin = at + label.size();
-    int64_t number = -1;
-    CHECK(absl::SimpleAtoi(json.substr(begin, json.find_first_of(",}", begin) - begin), &number));
-    return number;
-  }
-
-  const TempTree tree_;
-  const TempTree run_;
-  std::unique_ptr<GoferProcess> gofer_;
-  std::unique_ptr<Client> honest_;
-  size_t base_fds_ = 0;
-  int64_t base_files_ = 0;
-};
+class LimitsTest : public HostileProcessTest {};
 
 TEST_F(LimitsTest, OpenFiles) {
   Start({"--rlimit_nofile=2048", "--donate_fds=never"});

@@ -1,5 +1,6 @@
 // Close, use and rename of the same ids on several channels at once: each use works or says EBADF,
-// and in the end nothing is left. Meant for tsan and asan as much as for the plain build.
+// and in the end nothing is left. Meant for tsan and asan as much as for the plain build. Attack
+//
 
 #include <atomic>
 #include <random>

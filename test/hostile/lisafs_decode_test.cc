@@ -1,5 +1,5 @@
 // Payloads: every strict prefix of every message, counts and lengths that lie, sizes that wrap.
-// Each is answered by its errno, and the connection goes on.
+// Each is answered by its errno, and the connection goes on. Attacks.
 
 #include <cstring>
 #include <string>

@@ -1,6 +1,6 @@
 // Ids: extreme, guessed, foreign and closed ones, and access modes that do not fit. Which errno
 // each message gives is in //test/conformance:checks_test; here nobody else's things may be reached
-// by them.
+// by them. Attacks.
 
 #include <fcntl.h>
 #include <sys/socket.h>

@@ -1,5 +1,8 @@
-// Frames: extreme lengths, cuts at every byte, slow senders, unknown ids, requests out of order.
-// The stream stays in step or the connection ends; nothing grows, and nobody else notices.
+// Frames: extreme lengths, slow senders, unknown ids, requests out of order. The stream stays in step
+// or the connection ends; nothing grows, and nobody else notices. Cuts at every byte are in
+// client_death_test. Attacks.
+//
+// Source: spec/security.md s.3, s.7 and s.10.
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -11,9 +14,8 @@
 
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "gofer/base/byte_writer.h"
-#include "lisafs/wire/requests.h"
 #include "lisafs/wire/structs.h"
+#include "test/hostile/frames.h"
 #include "test/hostile/hostile.h"
 
 namespace lisafs {
@@ -26,91 +28,6 @@ using gofer::testing::Session;
 using gofer::testing::Via;
 
 class LisafsFrame : public HostileTest {};
-
-void AppendFrame(std::string& stream, MessageId id, absl::string_view payload) {
-  const SocketHeader header = {
-      .payload_len = static_cast<uint32_t>(payload.size()), .message = id, .pad = 0};
-  stream.append(reinterpret_cast<const char*>(&header), sizeof(header));
-  stream.append(payload.data(), payload.size());
-}
-
-template <typename Encode>
-std::string Encoded(Encode&& encode) {
-  std::string bytes(4096, '\0');
-  gofer::ByteWriter writer(std::as_writable_bytes(std::span(bytes)));
-  encode(writer);
-  CHECK(writer.ok());
-  bytes.resize(writer.size());
-  return bytes;
-}
-
-// A session as a sentry would hold it: ids are counted from 1.
-std::string RecordedSession() {
-  const absl::string_view path[] = {"dir"};
-  const FdId closing[] = {FdId{4}, FdId{3}, FdId{2}};
-  std::string stream;
-  AppendFrame(stream, MessageId::kMount, "");
-  AppendFrame(stream, MessageId::kMkdirAt, Encoded([](gofer::ByteWriter& w) {
-                EncodeNamed(MkdirAtReq{.fixed = {.dir_fd = FdId{1},
-                                                 .uid = kNoId,
-                                                 .gid = kNoId,
-                                                 .mode = 0755,
-                                                 .pad0 = 0,
-                                                 .pad1 = 0},
-                                       .name = "dir"},
-                            w);
-              }));
-  AppendFrame(stream, MessageId::kOpenCreateAt, Encoded([](gofer::ByteWriter& w) {
-                EncodeNamed(OpenCreateAtReq{.fixed = {.create_common = {.dir_fd = FdId{2},
-                                                                        .uid = kNoId,
-                                                                        .gid = kNoId,
-                                                                        .mode = 0644,
-                                                                        .pad0 = 0,
-                                                                        .pad1 = 0},
-                                                      .flags = 2},
-                                            .name = "file"},
-                            w);
-              }));
-  AppendFrame(stream, MessageId::kPWrite, Encoded([](gofer::ByteWriter& w) {
-                w.Write(PWriteReqFixed{.offset = 0, .fd = FdId{4}, .num_bytes = 4});
-                w.WriteBytes("text");
-              }));
-  AppendFrame(stream, MessageId::kWalkStat,
-              Encoded([&](gofer::ByteWriter& w) { EncodeWalkReq(FdId{1}, path, w); }));
-  AppendFrame(stream, MessageId::kUnlinkAt, Encoded([](gofer::ByteWriter& w) {
-                EncodeNamed(UnlinkAtReq{.fixed = {.dir_fd = FdId{2}, .flags = 0}, .name = "file"},
-                            w);
-              }));
-  AppendFrame(stream, MessageId::kChannel, "");
-  AppendFrame(stream, MessageId::kClose,
-              Encoded([&](gofer::ByteWriter& w) { WriteFdIds(closing, w); }));
-  return stream;
-}
-
-void SendAll(int socket, absl::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t sent = send(socket, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (sent <= 0) return;
-    bytes.remove_prefix(static_cast<size_t>(sent));
-  }
-}
-
-TEST_F(LisafsFrame, ClientDiesAtEveryByte) {
-  const std::string stream = RecordedSession();
-  for (size_t cut = 0; cut <= stream.size(); ++cut) {
-    UniqueFd socket = server_.ConnectSocket();
-    SendAll(socket.get(), absl::string_view(stream).substr(0, cut));
-    // Alternately gone at once, with replies unread, and after having read what there is.
-    if (cut % 2 == 0) {
-      shutdown(socket.get(), SHUT_WR);
-      char buffer[4096];
-      while (recv(socket.get(), buffer, sizeof(buffer), 0) > 0) {
-      }
-    }
-    socket.Reset();
-    if (cut % 50 == 0) ExpectOthersServed();
-  }
-}
 
 size_t ResidentKiB() {
   std::ifstream status("/proc/self/status");

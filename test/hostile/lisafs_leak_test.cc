@@ -1,5 +1,5 @@
 // Each request many times, when it works and when it fails: descriptors, nodes and ids return to
-// what they were.
+// what they were. Attacks.
 
 #include <fcntl.h>
 #include <sys/socket.h>

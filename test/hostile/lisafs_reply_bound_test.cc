@@ -1,5 +1,5 @@
 // Replies at, below and above the largest message: bounded before the work starts, padding zero,
-// and nothing of ours beyond them.
+// and nothing of ours beyond them. Attacks.
 
 #include <fcntl.h>
 #include <sys/stat.h>

@@ -1,5 +1,5 @@
 // Names that are none, in every name of every message: refused, and nothing at all happens to any
-// tree.
+// tree. Attacks.
 
 #include <fcntl.h>
 #include <sys/socket.h>

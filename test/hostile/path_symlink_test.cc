@@ -1,6 +1,6 @@
 // Links to the outside and into proc: as a component, as a target, as the parent of what was
 // deleted, and put in the place of a directory at any moment by somebody else on the host. Never
-// followed.
+// followed. Attacks.
 
 #include <fcntl.h>
 #include <stdio.h>

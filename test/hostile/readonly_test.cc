@@ -1,5 +1,5 @@
 // A read-only connection: every message that changes something is refused, whatever it carries, and
-// the tree is the same afterwards to the nanosecond.
+// the tree is the same afterwards to the nanosecond. Attack A-50.
 
 #include <fcntl.h>
 #include <sys/socket.h>

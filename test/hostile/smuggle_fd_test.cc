@@ -1,5 +1,5 @@
 // Descriptors that a client sends along, as many as the kernel takes, on every socket: none is
-// kept, and requests are answered as if there were none.
+// kept, and requests are answered as if there were none. Attacks.
 
 #include <fcntl.h>
 #include <sys/socket.h>

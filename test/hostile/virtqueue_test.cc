@@ -1,6 +1,6 @@
-// Rings that make no sense: loops, indices, indirect tables, lengths, order, no room for a reply. The
-// request ends, or the ring does; no byte is written but where the guest gave room, and the guest's
-// other ring is served.
+// Rings that make no sense: loops, indices, indirect tables, lengths, order, no room for a reply.
+// The request ends, or the ring does; no byte is written but where the guest gave room, and the
+// guest's other ring is served. Attacks.
 //
 // Source: spec/security.md s.10 virtqueue_test; spec/vhost-user-fs.md s.11, by its rows.
 

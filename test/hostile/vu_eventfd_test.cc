@@ -1,5 +1,5 @@
 // Descriptors for kicks, calls and errors that are something else than an eventfd of one's own: no
-// thread of ours waits for them, and nothing of them is kept.
+// thread of ours waits for them, and nothing of them is kept. Attack A-81.
 //
 // Source: spec/security.md s.10 vu_eventfd_test; spec/vhost-user-fs.md s.12.
 

@@ -1,6 +1,6 @@
 // Memory that a front-end makes up, takes back, exchanges and cuts, also under requests in flight.
 // A table that cannot be is refused and the one before stays; memory that is gone costs the device
-// that it was given to, and no other.
+// that it was given to, and no other. Attacks.
 //
 // Source: spec/security.md s.10 vu_memory_test; spec/vhost-user-fs.md s.6 and s.11, rows 9 and 34.
 

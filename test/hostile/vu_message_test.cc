@@ -1,6 +1,7 @@
-// Front-ends whose messages make no sense: every id with every size and number of descriptors, every
-// cut, values at their limits, in any state. The message is refused or the connection ends; nothing
-// is leaked, no request hangs, and the next front-end is served.
+// Front-ends whose messages make no sense: every id with every size and number of descriptors,
+// every cut, values at their limits, in any state. The message is refused or the connection ends;
+// nothing is leaked, no request hangs, and the next front-end is served. Attacks,
+//
 //
 // Source: spec/security.md s.10 vu_message_test; spec/vhost-user-fs.md s.22.
 

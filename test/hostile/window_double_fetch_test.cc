@@ -1,5 +1,6 @@
 // The window changes while the server reads it, at full speed: whatever name the server checked is
 // the name it uses. A checked name can lead nowhere else; one that is looked at twice could.
+// Attacks.
 
 #include <atomic>
 #include <cstring>

@@ -1,5 +1,5 @@
 // Illegal states and lengths of a window, in each phase: that channel ends, without spinning and
-// without holding anything up; its connection and all others go on.
+// without holding anything up; its connection and all others go on. Attacks.
 
 #include <sys/mman.h>
 #include <time.h>
