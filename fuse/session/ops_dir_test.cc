@@ -308,6 +308,16 @@ TEST_F(OpsDirTest, DevicesWhereTheOptionAllowsThem) {
   EXPECT_EQ(world_.tree.Stat("dev").st_rdev, makedev(259, 0x12345));
 }
 
+// What Linux never sends, as it answers it itself.
+TEST_F(OpsDirTest, RenamesOntoItself) {
+  EXPECT_EQ(Rename(NodeId::kRoot, "missing", NodeId::kRoot, "missing").error, ENOENT);
+  const NodeId node = client().Create(NodeId::kRoot, "f", O_RDWR).entry.nodeid;
+  EXPECT_EQ(Rename(NodeId::kRoot, "f", NodeId::kRoot, "f").error, 0);
+  EXPECT_EQ(Rename(NodeId::kRoot, "f", NodeId::kRoot, "f", RENAME_NOREPLACE).error, EEXIST);
+  EXPECT_EQ(Rename(NodeId::kRoot, "f", NodeId::kRoot, "f", RENAME_EXCHANGE).error, 0);
+  EXPECT_EQ(client().Lookup(NodeId::kRoot, "f").nodeid, node);
+}
+
 TEST_F(OpsDirTest, RenamesKeepNodes) {
   world_.tree.Mkdir("a");
   world_.tree.Mkdir("b");

@@ -81,6 +81,7 @@ void ControlServer::Serve(Connection& connection) {
   }
   sys::Shutdown(connection.socket, SHUT_RDWR);
   const absl::MutexLock lock(&mu_);
+  connection.socket.Reset();  // not when the next client comes
   connection.ended = true;
 }
 
@@ -117,11 +118,12 @@ void ControlServer::Stop() {
   {
     const absl::MutexLock lock(&mu_);
     stopped_ = true;
+    // Only what they send: the answer to a command that ends us still has to go out.
+    for (const std::unique_ptr<Connection>& connection : connections_) {
+      if (!connection->ended) sys::Shutdown(connection->socket, SHUT_RD);
+    }
     connections.swap(connections_);
   }
-  // Only what they send: the answer to a command that ends us still has to go out.
-  for (const std::unique_ptr<Connection>& connection : connections)
-    sys::Shutdown(connection->socket, SHUT_RD);
   for (const std::unique_ptr<Connection>& connection : connections) connection->thread.join();
 }
 

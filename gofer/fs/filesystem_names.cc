@@ -202,7 +202,6 @@ ErrnoOr<void> Filesystem::Unlink(Dentry& dir, const Name& name, int flags) {
 ErrnoOr<void> Filesystem::Rename(Dentry& old_dir, const Name& old_name, Dentry& new_dir,
                                  const Name& new_name,
                                  unsigned flags) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-  if (&old_dir == &new_dir && old_name.view() == new_name.view()) return {};
   absl::Mutex* first = &old_dir.dir().op_mu;
   absl::Mutex* second = &new_dir.dir().op_mu;
   if (std::less<>()(second, first)) std::swap(first, second);
@@ -225,6 +224,7 @@ ErrnoOr<void> Filesystem::Rename(Dentry& old_dir, const Name& old_name, Dentry& 
   if (moved) moved->inode().NoteChange();
   if (replaced) replaced->inode().NoteChange();
 
+  if (moved.get() == replaced.get()) return {};  // a name onto itself, or nobody knows either
   if ((flags & RENAME_EXCHANGE) != 0) {
     if (moved && replaced) {
       dentries_.Exchange(*moved, *replaced);

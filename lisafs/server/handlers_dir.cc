@@ -35,6 +35,8 @@ ErrnoOr<void> RenameChecked(Connection& connection, const RenameAtReq& request, 
   if (old_dir->deleted() || new_dir->deleted()) return Errno(EINVAL);
   ASSIGN_OR_RETURN(const Name old_name, Name::Parse(request.first));
   ASSIGN_OR_RETURN(const Name new_name, Name::Parse(request.second));
+  // The reference does not look whether the name is there.
+  if (old_dir.get() == new_dir.get() && request.first == request.second) return {};
   return connection.filesystem().Rename(*old_dir, old_name, *new_dir, new_name, flags);
 }
 

@@ -85,8 +85,14 @@ ServerState Server::Save(gofer::fs::Snapshot& snapshot) const {
 
 void Server::Run(Served* served) {
   served->connection->Serve();
+  std::unique_ptr<Connection> over;
+  {
+    absl::MutexLock lock(&mu_);
+    over = std::move(served->connection);
+    served->ended = true;
+  }
+  over.reset();  // gives back all that the client held, now and not when the next one comes
   absl::MutexLock lock(&mu_);
-  served->ended = true;
   --live_;
 }
 
@@ -122,9 +128,13 @@ void Server::Wait() {
 void Server::Stop(absl::Duration grace) {
   {
     absl::MutexLock lock(&mu_);
-    for (const auto& served : connections_) served->connection->Stop();
+    for (const auto& served : connections_) {
+      if (!served->ended) served->connection->Stop();
+    }
     if (!mu_.AwaitWithTimeout(absl::Condition(this, &Server::NoneLeft), grace)) {
-      for (const auto& served : connections_) served->connection->ShutDown();
+      for (const auto& served : connections_) {
+        if (!served->ended) served->connection->ShutDown();
+      }
     }
   }
   Wait();

@@ -64,7 +64,7 @@ class Server {
 
  private:
   struct Served {
-    std::unique_ptr<Connection> connection;
+    std::unique_ptr<Connection> connection;  // none once it has ended
     std::thread thread;
     bool ended = false;
   };

@@ -91,6 +91,7 @@ class CommandsTest : public ::testing::Test {
   }
   void Restore(std::vector<std::string> more = {}) {
     more.insert(more.begin(), {"restore", "--image_path=" + images_.path()});
+    gofer_->Wait();  // it has been told to end, and still has the control socket
     Start(std::move(more));
   }
   FdId Walk(FdId from, absl::string_view name) {

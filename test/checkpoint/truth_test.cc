@@ -9,7 +9,6 @@
 
 #include <fcntl.h>
 #include <sched.h>
-#include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 
@@ -29,7 +28,6 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
@@ -42,6 +40,7 @@
 #include "gtest/gtest.h"
 #include "test/checkpoint/known_tree.h"
 #include "test/checkpoint/life.h"
+#include "test/support/environment.h"
 #include "test/support/forked.h"
 #include "test/support/results.h"
 #include "test/support/temp_tree.h"
@@ -51,13 +50,6 @@ namespace {
 
 using fs::Verdict;
 using lisafs::FdId;
-
-uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
-  const char* const text = getenv(name);
-  uint64_t value = otherwise;
-  CHECK(text == nullptr || absl::SimpleAtoi(text, &value)) << name << "=" << text;
-  return value;
-}
 
 UniqueFd OpenRoot(const std::string& path) {
   UniqueFd fd(open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));

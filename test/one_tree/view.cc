@@ -53,6 +53,33 @@ ErrnoOr<void> Done(int result) {
   return {};
 }
 
+Facts ToFacts(const struct stat& st) {
+  return {.mode = st.st_mode,
+          .nlink = static_cast<uint32_t>(st.st_nlink),
+          .uid = st.st_uid,
+          .gid = st.st_gid,
+          .ino = st.st_ino,
+          .size = static_cast<uint64_t>(st.st_size)};
+}
+
+Facts ToFacts(const lisafs::Statx& stat) {
+  return {.mode = stat.mode,
+          .nlink = stat.nlink,
+          .uid = stat.uid,
+          .gid = stat.gid,
+          .ino = stat.ino,
+          .size = stat.size};
+}
+
+Facts ToFacts(const fuse::Attr& attr) {
+  return {.mode = attr.mode,
+          .nlink = attr.nlink,
+          .uid = attr.uid,
+          .gid = attr.gid,
+          .ino = attr.ino,
+          .size = attr.size};
+}
+
 }  // namespace
 
 // ---- View
@@ -92,10 +119,38 @@ void View::AddTree(const std::string& dir, std::map<std::string, std::string>& t
 
 // ---- FolderView
 
+namespace {
+
+class FolderFile final : public OpenFile {
+ public:
+  explicit FolderFile(UniqueFd fd) : fd_(std::move(fd)) {}
+
+  ErrnoOr<Facts> Look() override {
+    struct stat st;
+    if (fstat(fd_.get(), &st) != 0) return Errno::Last();
+    return ToFacts(st);
+  }
+  ErrnoOr<std::string> Read() override {
+    std::string text(kChunk, '\0');
+    const ssize_t size = pread(fd_.get(), text.data(), text.size(), 0);
+    if (size < 0) return Errno::Last();
+    text.resize(static_cast<size_t>(size));
+    return text;
+  }
+  ErrnoOr<void> Write(const std::string& text) override {
+    return Done(static_cast<int>(pwrite(fd_.get(), text.data(), text.size(), 0)));
+  }
+
+ private:
+  const UniqueFd fd_;
+};
+
+}  // namespace
+
 ErrnoOr<void> FolderView::Put(const std::string& path, const std::string& text, int flags) {
-  const UniqueFd file(open(At(path).c_str(), O_WRONLY | O_CLOEXEC | flags, kFileMode));
+  UniqueFd file(open(At(path).c_str(), O_WRONLY | O_CLOEXEC | flags, kFileMode));
   if (!file.valid()) return Errno::Last();
-  return Done(static_cast<int>(pwrite(file.get(), text.data(), text.size(), 0)));
+  return FolderFile(std::move(file)).Write(text);
 }
 
 ErrnoOr<void> FolderView::Create(const std::string& path, const std::string& text) {
@@ -137,22 +192,13 @@ ErrnoOr<void> FolderView::Truncate(const std::string& path, uint64_t size) {
 ErrnoOr<Facts> FolderView::Look(const std::string& path) {
   struct stat st;
   if (lstat(At(path).c_str(), &st) != 0) return Errno::Last();
-  return Facts{.mode = st.st_mode,
-               .nlink = static_cast<uint32_t>(st.st_nlink),
-               .uid = st.st_uid,
-               .gid = st.st_gid,
-               .ino = st.st_ino,
-               .size = static_cast<uint64_t>(st.st_size)};
+  return ToFacts(st);
 }
 
 ErrnoOr<std::string> FolderView::Read(const std::string& path) {
-  const UniqueFd file(open(At(path).c_str(), O_RDONLY | O_CLOEXEC));
+  UniqueFd file(open(At(path).c_str(), O_RDONLY | O_CLOEXEC));
   if (!file.valid()) return Errno::Last();
-  std::string text(kChunk, '\0');
-  const ssize_t size = pread(file.get(), text.data(), text.size(), 0);
-  if (size < 0) return Errno::Last();
-  text.resize(static_cast<size_t>(size));
-  return text;
+  return FolderFile(std::move(file)).Read();
 }
 
 ErrnoOr<std::string> FolderView::Target(const std::string& path) {
@@ -174,6 +220,12 @@ ErrnoOr<std::vector<std::string>> FolderView::Names(const std::string& path) {
   return names;
 }
 
+ErrnoOr<std::unique_ptr<OpenFile>> FolderView::Open(const std::string& path) {
+  UniqueFd file(open(At(path).c_str(), O_RDWR | O_CLOEXEC));
+  if (!file.valid()) return Errno::Last();
+  return std::unique_ptr<OpenFile>(std::make_unique<FolderFile>(std::move(file)));
+}
+
 // ---- LisafsView
 
 namespace {
@@ -192,7 +244,52 @@ class Id {
   const lisafs::FdId id_;
 };
 
+class LisafsFile final : public OpenFile {
+ public:
+  LisafsFile(lisafs::Client& client, lisafs::FdId node, lisafs::FdId file)
+      : client_(client), node_(client, node), file_(client, file) {}
+
+  ErrnoOr<Facts> Look() override {
+    ASSIGN_OR_RETURN(const lisafs::Statx stat, client_.FStat(node_));
+    return ToFacts(stat);
+  }
+  ErrnoOr<std::string> Read() override {
+    std::string text(kChunk, '\0');
+    ASSIGN_OR_RETURN(const size_t size,
+                     client_.PRead(file_, std::as_writable_bytes(std::span(text)), 0));
+    text.resize(size);
+    return text;
+  }
+  ErrnoOr<void> Write(const std::string& text) override {
+    RETURN_IF_ERROR(client_.PWrite(file_, BytesOf(text), 0));
+    return {};
+  }
+
+ private:
+  lisafs::Client& client_;
+  const Id node_;
+  const Id file_;
+};
+
 }  // namespace
+
+// Where a walk has come to, until the end of the scope.
+class LisafsView::Node {
+ public:
+  Node(LisafsView& view, const lisafs::Inode& inode) : view_(view), inode_(inode) {}
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+  ~Node() {
+    if (inode_.control_fd == view_.root_.control_fd) return;
+    (void)view_.client_.Close({inode_.control_fd}).ok();
+  }
+  operator lisafs::FdId() const { return inode_.control_fd; }
+  const lisafs::Statx& stat() const { return inode_.stat; }
+
+ private:
+  LisafsView& view_;
+  const lisafs::Inode inode_;
+};
 
 LisafsView::LisafsView(std::string name, UniqueFd socket)
     : View(std::move(name)),
@@ -201,12 +298,11 @@ LisafsView::LisafsView(std::string name, UniqueFd socket)
 
 ErrnoOr<lisafs::Inode> LisafsView::Walk(const std::string& path) {
   const std::vector<std::string> parts = Parts(path);
+  if (parts.empty()) return root_;
   const std::vector<absl::string_view> names(parts.begin(), parts.end());
-  // With no names, the directory itself under a new id.
-  std::vector<lisafs::Inode> inodes(std::max<size_t>(names.size(), 1));
+  std::vector<lisafs::Inode> inodes(names.size());
   ASSIGN_OR_RETURN(const lisafs::WalkResult walked,
                    client_.Walk(root_.control_fd, names, std::span(inodes)));
-  if (names.empty()) return root_;
   for (size_t i = 0; i < walked.count; ++i) {
     if (i + 1 < names.size()) (void)client_.Close({inodes[i].control_fd}).ok();
   }
@@ -218,18 +314,16 @@ ErrnoOr<lisafs::Inode> LisafsView::Walk(const std::string& path) {
 
 ErrnoOr<void> LisafsView::Create(const std::string& path, const std::string& text) {
   const auto [dir, name] = Split(path);
-  ASSIGN_OR_RETURN(const lisafs::Inode parent, Walk(dir));
+  ASSIGN_OR_RETURN(const lisafs::Inode inode, Walk(dir));
+  const Node parent(*this, inode);
   ASSIGN_OR_RETURN(const lisafs::CreateResult created,
-                   client_.OpenCreateAt(parent.control_fd, name, kFileMode, {}, O_WRONLY));
-  const Id file(client_, created.fd);
-  const Id node(client_, created.child.control_fd);
-  RETURN_IF_ERROR(client_.PWrite(file, BytesOf(text), 0));
-  return {};
+                   client_.OpenCreateAt(parent, name, kFileMode, {}, O_WRONLY));
+  return LisafsFile(client_, created.child.control_fd, created.fd).Write(text);
 }
 
 ErrnoOr<void> LisafsView::Write(const std::string& path, const std::string& text) {
   ASSIGN_OR_RETURN(const lisafs::Inode inode, Walk(path));
-  const Id node(client_, inode.control_fd);
+  const Node node(*this, inode);
   ASSIGN_OR_RETURN(const lisafs::OpenResult opened, client_.OpenAt(node, O_WRONLY));
   const Id file(client_, opened.fd);
   RETURN_IF_ERROR(client_.PWrite(file, BytesOf(text), 0));
@@ -238,52 +332,57 @@ ErrnoOr<void> LisafsView::Write(const std::string& path, const std::string& text
 
 ErrnoOr<void> LisafsView::Mkdir(const std::string& path) {
   const auto [dir, name] = Split(path);
-  ASSIGN_OR_RETURN(const lisafs::Inode parent, Walk(dir));
-  ASSIGN_OR_RETURN(const lisafs::Inode made,
-                   client_.MkdirAt(parent.control_fd, name, kDirMode, {}));
+  ASSIGN_OR_RETURN(const lisafs::Inode inode, Walk(dir));
+  const Node parent(*this, inode);
+  ASSIGN_OR_RETURN(const lisafs::Inode made, client_.MkdirAt(parent, name, kDirMode, {}));
   return client_.Close({made.control_fd});
 }
 
 ErrnoOr<void> LisafsView::Symlink(const std::string& target, const std::string& path) {
   const auto [dir, name] = Split(path);
-  ASSIGN_OR_RETURN(const lisafs::Inode parent, Walk(dir));
-  ASSIGN_OR_RETURN(const lisafs::Inode made,
-                   client_.SymlinkAt(parent.control_fd, name, target, {}));
+  ASSIGN_OR_RETURN(const lisafs::Inode inode, Walk(dir));
+  const Node parent(*this, inode);
+  ASSIGN_OR_RETURN(const lisafs::Inode made, client_.SymlinkAt(parent, name, target, {}));
   return client_.Close({made.control_fd});
 }
 
 ErrnoOr<void> LisafsView::Link(const std::string& from, const std::string& to) {
   const auto [dir, name] = Split(to);
-  ASSIGN_OR_RETURN(const lisafs::Inode source, Walk(from));
-  const Id node(client_, source.control_fd);
-  ASSIGN_OR_RETURN(const lisafs::Inode parent, Walk(dir));
-  ASSIGN_OR_RETURN(const lisafs::Inode made, client_.LinkAt(parent.control_fd, node, name));
+  ASSIGN_OR_RETURN(const lisafs::Inode source_inode, Walk(from));
+  const Node source(*this, source_inode);
+  ASSIGN_OR_RETURN(const lisafs::Inode inode, Walk(dir));
+  const Node parent(*this, inode);
+  ASSIGN_OR_RETURN(const lisafs::Inode made, client_.LinkAt(parent, source, name));
   return client_.Close({made.control_fd});
 }
 
 ErrnoOr<void> LisafsView::Rename(const std::string& from, const std::string& to) {
   const auto [old_dir, old_name] = Split(from);
   const auto [new_dir, new_name] = Split(to);
-  ASSIGN_OR_RETURN(const lisafs::Inode old_parent, Walk(old_dir));
-  ASSIGN_OR_RETURN(const lisafs::Inode new_parent, Walk(new_dir));
-  return client_.RenameAt(old_parent.control_fd, old_name, new_parent.control_fd, new_name);
+  ASSIGN_OR_RETURN(const lisafs::Inode old_inode, Walk(old_dir));
+  const Node old_parent(*this, old_inode);
+  ASSIGN_OR_RETURN(const lisafs::Inode new_inode, Walk(new_dir));
+  const Node new_parent(*this, new_inode);
+  return client_.RenameAt(old_parent, old_name, new_parent, new_name);
 }
 
 ErrnoOr<void> LisafsView::Unlink(const std::string& path) {
   const auto [dir, name] = Split(path);
-  ASSIGN_OR_RETURN(const lisafs::Inode parent, Walk(dir));
-  return client_.UnlinkAt(parent.control_fd, name, 0);
+  ASSIGN_OR_RETURN(const lisafs::Inode inode, Walk(dir));
+  const Node parent(*this, inode);
+  return client_.UnlinkAt(parent, name, 0);
 }
 
 ErrnoOr<void> LisafsView::Rmdir(const std::string& path) {
   const auto [dir, name] = Split(path);
-  ASSIGN_OR_RETURN(const lisafs::Inode parent, Walk(dir));
-  return client_.UnlinkAt(parent.control_fd, name, AT_REMOVEDIR);
+  ASSIGN_OR_RETURN(const lisafs::Inode inode, Walk(dir));
+  const Node parent(*this, inode);
+  return client_.UnlinkAt(parent, name, AT_REMOVEDIR);
 }
 
 ErrnoOr<void> LisafsView::Set(const std::string& path, const lisafs::SetStatReq& request) {
   ASSIGN_OR_RETURN(const lisafs::Inode inode, Walk(path));
-  const Id node(client_, inode.control_fd);
+  const Node node(*this, inode);
   lisafs::SetStatReq of_node = request;
   of_node.fd = node;
   ASSIGN_OR_RETURN(const lisafs::SetStatResp set, client_.SetStat(of_node));
@@ -307,19 +406,13 @@ ErrnoOr<void> LisafsView::Truncate(const std::string& path, uint64_t size) {
 
 ErrnoOr<Facts> LisafsView::Look(const std::string& path) {
   ASSIGN_OR_RETURN(const lisafs::Inode inode, Walk(path));
-  const Id node(client_, inode.control_fd);
-  const lisafs::Statx& stat = inode.stat;
-  return Facts{.mode = stat.mode,
-               .nlink = stat.nlink,
-               .uid = stat.uid,
-               .gid = stat.gid,
-               .ino = stat.ino,
-               .size = stat.size};
+  const Node node(*this, inode);
+  return ToFacts(node.stat());
 }
 
 ErrnoOr<std::string> LisafsView::Read(const std::string& path) {
   ASSIGN_OR_RETURN(const lisafs::Inode inode, Walk(path));
-  const Id node(client_, inode.control_fd);
+  const Node node(*this, inode);
   ASSIGN_OR_RETURN(const lisafs::OpenResult opened, client_.OpenAt(node, O_RDONLY));
   const Id file(client_, opened.fd);
   std::string text(kChunk, '\0');
@@ -331,14 +424,14 @@ ErrnoOr<std::string> LisafsView::Read(const std::string& path) {
 
 ErrnoOr<std::string> LisafsView::Target(const std::string& path) {
   ASSIGN_OR_RETURN(const lisafs::Inode inode, Walk(path));
-  const Id node(client_, inode.control_fd);
+  const Node node(*this, inode);
   return client_.ReadLinkAt(node);
 }
 
 ErrnoOr<std::vector<std::string>> LisafsView::Names(const std::string& path) {
   ASSIGN_OR_RETURN(const lisafs::Inode inode, Walk(path));
-  ASSIGN_OR_RETURN(const lisafs::OpenResult opened,
-                   client_.OpenAt(inode.control_fd, O_RDONLY | O_DIRECTORY));
+  const Node node(*this, inode);
+  ASSIGN_OR_RETURN(const lisafs::OpenResult opened, client_.OpenAt(node, O_RDONLY | O_DIRECTORY));
   const Id dir(client_, opened.fd);
   std::vector<std::string> names;
   for (;;) {
@@ -348,11 +441,49 @@ ErrnoOr<std::vector<std::string>> LisafsView::Names(const std::string& path) {
       if (entry.name != "." && entry.name != "..") names.push_back(entry.name);
     }
   }
-  if (!path.empty()) (void)client_.Close({inode.control_fd}).ok();
   return names;
 }
 
+ErrnoOr<std::unique_ptr<OpenFile>> LisafsView::Open(const std::string& path) {
+  ASSIGN_OR_RETURN(const lisafs::Inode inode, Walk(path));
+  const ErrnoOr<lisafs::OpenResult> opened = client_.OpenAt(inode.control_fd, O_RDWR);
+  if (!opened.ok()) {
+    const Node node(*this, inode);
+    return opened.error();
+  }
+  return std::unique_ptr<OpenFile>(
+      std::make_unique<LisafsFile>(client_, inode.control_fd, opened->fd));
+}
+
 // ---- GuestView
+
+namespace {
+
+class GuestFile final : public OpenFile {
+ public:
+  GuestFile(vhost::driver::FuseClient& client, NodeId node, HandleId handle)
+      : client_(client), node_(node), handle_(handle) {}
+  ~GuestFile() override {
+    if (!abandoned()) (void)client_.Release(node_, handle_).ok();
+  }
+
+  ErrnoOr<Facts> Look() override {
+    ASSIGN_OR_RETURN(const fuse::AttrOut out, client_.Getattr(node_, handle_));
+    return ToFacts(out.attr);
+  }
+  ErrnoOr<std::string> Read() override { return client_.Read(node_, handle_, 0, kChunk); }
+  ErrnoOr<void> Write(const std::string& text) override {
+    RETURN_IF_ERROR(client_.Write(node_, handle_, 0, text));
+    return {};
+  }
+
+ private:
+  vhost::driver::FuseClient& client_;
+  const NodeId node_;
+  const HandleId handle_;
+};
+
+}  // namespace
 
 ErrnoOr<NodeId> GuestView::Walk(const std::string& path) {
   NodeId node = NodeId::kRoot;
@@ -444,12 +575,7 @@ ErrnoOr<void> GuestView::Truncate(const std::string& path, uint64_t size) {
 ErrnoOr<Facts> GuestView::Look(const std::string& path) {
   ASSIGN_OR_RETURN(const NodeId node, Walk(path));
   ASSIGN_OR_RETURN(const fuse::AttrOut out, client_.Getattr(node));
-  return Facts{.mode = out.attr.mode,
-               .nlink = out.attr.nlink,
-               .uid = out.attr.uid,
-               .gid = out.attr.gid,
-               .ino = out.attr.ino,
-               .size = out.attr.size};
+  return ToFacts(out.attr);
 }
 
 ErrnoOr<std::string> GuestView::Read(const std::string& path) {
@@ -481,6 +607,12 @@ ErrnoOr<std::vector<std::string>> GuestView::Names(const std::string& path) {
   }
   RETURN_IF_ERROR(client_.Releasedir(node, opened.fh));
   return names;
+}
+
+ErrnoOr<std::unique_ptr<OpenFile>> GuestView::Open(const std::string& path) {
+  ASSIGN_OR_RETURN(const NodeId node, Walk(path));
+  ASSIGN_OR_RETURN(const fuse::OpenOut opened, client_.Open(node, O_RDWR));
+  return std::unique_ptr<OpenFile>(std::make_unique<GuestFile>(client_, node, opened.fh));
 }
 
 }  // namespace gofer::one_tree

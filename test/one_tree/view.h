@@ -1,8 +1,10 @@
 // View: the served tree as one kind of client sees it, by path and with the same verbs for all kinds:
 // a folder (the host's own, or a mount on /dev/fuse), a LISAFS client, a virtio-fs guest.
 //
-// Nothing is remembered between calls: each looks its path up anew.
+// Nothing is remembered between calls: each looks its path up anew. What a client holds open is an
+// OpenFile.
 //
+// Owner:   the caller; a view outlives the files that were opened through it.
 // Threads: one for each view. Errors: the errno that this client got.
 
 #ifndef TEST_ONE_TREE_VIEW_H_
@@ -10,6 +12,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -28,6 +31,29 @@ struct Facts {
   uint32_t gid = 0;
   uint64_t ino = 0;
   uint64_t size = 0;
+};
+
+// A regular file that a client holds open for reading and writing, whatever becomes of its names.
+class OpenFile {
+ public:
+  OpenFile() = default;
+  OpenFile(const OpenFile&) = delete;
+  OpenFile& operator=(const OpenFile&) = delete;
+  // Closes it, unless it was abandoned.
+  virtual ~OpenFile() = default;
+  // The client has died: nobody says goodbye.
+  void Abandon() { abandoned_ = true; }
+
+  virtual ErrnoOr<Facts> Look() = 0;
+  virtual ErrnoOr<std::string> Read() = 0;
+  // From its start.
+  virtual ErrnoOr<void> Write(const std::string& text) = 0;
+
+ protected:
+  bool abandoned() const { return abandoned_; }
+
+ private:
+  bool abandoned_ = false;
 };
 
 class View {
@@ -56,6 +82,10 @@ class View {
   virtual ErrnoOr<std::string> Target(const std::string& path) = 0;
   virtual ErrnoOr<std::vector<std::string>> Names(const std::string& path) = 0;
 
+  virtual ErrnoOr<std::unique_ptr<OpenFile>> Open(const std::string& path) = 0;
+  // While nothing is open: what the client knows it may forget.
+  virtual ErrnoOr<void> Forget() { return {}; }
+
   // Everything below the root: what each name is, with content or target.
   std::map<std::string, std::string> Tree();
 
@@ -65,7 +95,7 @@ class View {
   const std::string name_;
 };
 
-class FolderView final : public View {
+class FolderView : public View {
  public:
   FolderView(std::string name, std::string path) : View(std::move(name)), path_(std::move(path)) {}
 
@@ -83,6 +113,7 @@ class FolderView final : public View {
   ErrnoOr<std::string> Read(const std::string& path) override;
   ErrnoOr<std::string> Target(const std::string& path) override;
   ErrnoOr<std::vector<std::string>> Names(const std::string& path) override;
+  ErrnoOr<std::unique_ptr<OpenFile>> Open(const std::string& path) override;
 
   std::string At(const std::string& path) const { return path_ + "/" + path; }
 
@@ -111,11 +142,15 @@ class LisafsView final : public View {
   ErrnoOr<std::string> Read(const std::string& path) override;
   ErrnoOr<std::string> Target(const std::string& path) override;
   ErrnoOr<std::vector<std::string>> Names(const std::string& path) override;
+  ErrnoOr<std::unique_ptr<OpenFile>> Open(const std::string& path) override;
 
   lisafs::Client& client() { return client_; }
+  // The id is the caller's to close, but for the root's.
   ErrnoOr<lisafs::Inode> Walk(const std::string& path);
 
  private:
+  class Node;
+
   ErrnoOr<void> Set(const std::string& path, const lisafs::SetStatReq& request);
 
   lisafs::Client client_;
@@ -141,6 +176,8 @@ class GuestView final : public View {
   ErrnoOr<std::string> Read(const std::string& path) override;
   ErrnoOr<std::string> Target(const std::string& path) override;
   ErrnoOr<std::vector<std::string>> Names(const std::string& path) override;
+  ErrnoOr<std::unique_ptr<OpenFile>> Open(const std::string& path) override;
+  ErrnoOr<void> Forget() override { return client_.ForgetAll(); }
 
   ErrnoOr<fuse::NodeId> Walk(const std::string& path);
 

@@ -89,6 +89,13 @@ FuseClient::FuseClient(Machine* machine, const FuseClientOptions& options)
   next_unique_ = options.queue << 48 | 2;
 }
 
+void FuseClient::Reset() {
+  free_.clear();
+  for (Slot& slot : slots_) free_.push_back(&slot);
+  lookups_.clear();
+  granted_ = {};
+}
+
 // ---- many at once
 
 Slot* FuseClient::Acquire() {

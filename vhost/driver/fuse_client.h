@@ -168,6 +168,8 @@ class FuseClient {
   // ---- one at a time
 
   ErrnoOr<fuse::InitOut> Init(const InitRequest& request = {});
+  // After Machine::Reboot: what was in flight never comes back, and nothing is known. Init follows.
+  void Reset();
   ErrnoOr<void> Destroy();
 
   ErrnoOr<fuse::EntryOut> Lookup(fuse::NodeId parent, absl::string_view name);
