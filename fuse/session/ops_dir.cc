@@ -45,7 +45,7 @@ ErrnoOr<void> List(Connection& connection, Call& call, const Put& put) {
   if (in.size == 0) return {};
   DirentWriter writer(call.reply, in.size);
   bool too_small = false;
-  RETURN_IF_ERROR(
+  const ErrnoOr<void> listed =
       connection.filesystem().ReadDirFrom(*file.handle, in.offset, [&](const fs::DirEntry& entry) {
         const Dirent dirent = {.ino = connection.filesystem().ClientNumberOf(entry).ino,
                                .off = entry.off,
@@ -54,7 +54,10 @@ ErrnoOr<void> List(Connection& connection, Call& call, const Put& put) {
         const bool fits = put(writer, dir, entry, dirent);
         too_small = !fits && call.reply.size() == 0;
         return fits;
-      }));
+      });
+  // Entries that are in the reply may be lookups that the client has to know of, to forget them; what
+  // stands behind them it meets when it asks for more.
+  if (!listed.ok() && call.reply.size() == 0) return listed.error();
   if (too_small) return Errno(EINVAL);
   return {};
 }
