@@ -1,14 +1,17 @@
-// Renames that must not be: flags that are none, into the own child, onto what is not empty, and by
-// many clients at once, both ways round. Each has its errno, and nothing waits for itself. Attacks
-//
+// Renames that must not be: flags that are none, into the own child, onto what is not empty, by
+// many clients at once and both ways round, and in trees as deep as nobody makes them. Each has its
+// errno; nothing waits for itself, and no depth is a depth of the stack. Attacks.
 //
 // Source: spec/security.md s.2, s.3 and s.10; spec/lisafs.md s.5.33.
 
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <memory>
 #include <random>
 #include <string>
 #include <thread>
@@ -140,7 +143,84 @@ TEST_P(PathRename, Storm) {
   EXPECT_EQ(files, static_cast<int>(kDirs));
 }
 
+// The deepest tree for which this process may have a descriptor each: 20 000 levels where the machine
+// lets it.
+class PathRenameDeep : public PathRename {
+ protected:
+  explicit PathRenameDeep(const PeerOptions& options = {}) : PathRename(options) {
+    struct rlimit limit;
+    EXPECT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = limit.rlim_max;
+    EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    // The tree is the same one for FUSE, which has less to go through at day.
+    const size_t wanted = IsFuse() && RaceOperations() < 200'000 ? 2'000 : 20'000;
+    depth_ = std::min<size_t>(wanted, limit.rlim_max / 2);
+  }
+
+  // Directories in each other, from the root on; `chain` has their nodes, the root's first.
+  void MakeChain(std::vector<Node>& chain) {
+    chain.push_back({.id = peer_->root()});
+    for (size_t i = 0; i < depth_; ++i) {
+      chain.push_back(Must(peer_->Mkdir(chain.back().id, "d", 0755)));
+    }
+  }
+  void ExpectRenamedAsAWhole(const std::vector<Node>& chain) {
+    const Node& deepest = chain.back();
+    EXPECT_EQ(ErrorOf(peer_->Rename(peer_->root(), "d", deepest.id, "d")), EINVAL);
+    EXPECT_EQ(ErrorOf(peer_->Rename(chain[1].id, "d", deepest.id, "d")), EINVAL);
+    Must(peer_->Rename(peer_->root(), "d", peer_->root(), "e"));
+    EXPECT_EQ(Must(peer_->Stat(deepest.id)).ino, deepest.ino);
+    EXPECT_EQ(Must(peer_->Stat(chain[depth_ / 2].id)).ino, chain[depth_ / 2].ino);
+    Must(peer_->Rename(peer_->root(), "e", peer_->root(), "d"));
+  }
+  void RemoveChain(const std::vector<Node>& chain) {
+    for (size_t i = depth_; i > 0; --i) Must(peer_->Rmdir(chain[i - 1].id, "d"));
+    EXPECT_FALSE(tree_.Exists("served/d"));
+  }
+
+  size_t depth_ = 0;
+};
+
+TEST_P(PathRenameDeep, NoDepthIsTheStacks) {
+  std::vector<Node> chain;
+  MakeChain(chain);
+  ExpectRenamedAsAWhole(chain);
+  // One that is held alone holds all above it, and lets them go with it.
+  {
+    const std::unique_ptr<Peer> other = Connect();
+    uint64_t at = other->root();
+    for (size_t i = 0; i < depth_; ++i) {
+      const uint64_t next = Must(other->Lookup(at, "d")).id;
+      if (i > 0) other->Forget(at);
+      at = next;
+    }
+    EXPECT_EQ(Must(other->Stat(at)).ino, chain.back().ino);
+  }
+  RemoveChain(chain);
+}
+
+// Most of them have no descriptor, and are found again along all the names above them.
+class PathRenameDeepFewDescriptors : public PathRenameDeep {
+ protected:
+  PathRenameDeepFewDescriptors()
+      : PathRenameDeep({.filesystem = {.max_unreferenced_dentries = 16, .max_fds = 64}}) {
+    depth_ = 500;
+  }
+};
+
+TEST_P(PathRenameDeepFewDescriptors, FoundAgainByName) {
+  std::vector<Node> chain;
+  MakeChain(chain);
+  ExpectRenamedAsAWhole(chain);
+  for (size_t i = 1; i < chain.size(); i += 50) {
+    EXPECT_EQ(Must(peer_->Stat(chain[i].id)).ino, chain[i].ino);
+  }
+  RemoveChain(chain);
+}
+
 INSTANTIATE_OVER_EACH_WAY_IN(PathRename);
+INSTANTIATE_OVER_CHANNEL_AND_FUSE(PathRenameDeep);
+INSTANTIATE_OVER_CHANNEL_AND_FUSE(PathRenameDeepFewDescriptors);
 
 }  // namespace
 }  // namespace gofer::testing
