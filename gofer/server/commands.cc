@@ -3,6 +3,7 @@
 #include <iostream>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/escaping.h"
@@ -20,7 +21,9 @@
 #include "gofer/control/control.pb.h"
 #include "gofer/server/confinement_view.h"
 #include "gofer/server/restoration.h"
+#include "gofer/sys/child.h"
 #include "gofer/sys/own_directory.h"
+#include "gofer/sys/poll.h"
 #include "gofer/sys/process.h"
 #include "gofer/sys/socket.h"
 
@@ -143,6 +146,34 @@ void PrintCheckpoint(const control::CheckpointResult& result, const CommandFlags
   answer.Print();
 }
 
+// A command after which the gofer ends: returns when it has ended, so that another one can have its
+// sockets. If that takes long, or cannot be known, nobody waits for it.
+class Ending {
+ public:
+  explicit Ending(BorrowedFd gofer) : gofer_(gofer) {
+    // While it is there for sure, so that it is no other process of that number.
+    const ErrnoOr<int> pid = sys::PeerPid(gofer);
+    if (!pid.ok()) return;
+    ErrnoOr<UniqueFd> process = sys::ProcessDescriptor(*pid);
+    if (process.ok()) process_ = *std::move(process);
+  }
+  void Await() const {
+    const BorrowedFd connection[] = {gofer_};
+    const ErrnoOr<std::vector<size_t>> closed = sys::WaitReadable(connection, kEndPatience);
+    if (!closed.ok() || closed->empty() || !process_.valid()) return;
+    // Whoever made the socket may have been another one, which lives on.
+    const BorrowedFd process[] = {process_};
+    (void)sys::WaitReadable(process, kExitPatience);
+  }
+
+ private:
+  static constexpr absl::Duration kEndPatience = absl::Seconds(10);
+  static constexpr absl::Duration kExitPatience = absl::Milliseconds(200);
+
+  BorrowedFd gofer_;
+  UniqueFd process_;
+};
+
 absl::StatusOr<UniqueFd> OpenImageDirectory(const CommandFlags& flags) {
   if (flags.image_path.empty()) {
     return absl::InvalidArgumentError(
@@ -176,7 +207,9 @@ absl::Status Checkpoint(const CommandFlags& flags) {
   if (!flags.leave_running) {
     control::Request done;
     done.mutable_checkpoint_done();
+    const Ending ending(gofer);
     RETURN_IF_ERROR(Send(gofer, done).status());
+    ending.Await();
   }
   PrintCheckpoint(saved.checkpoint(), flags);
   return absl::OkStatus();
@@ -223,7 +256,9 @@ absl::Status Stop(const CommandFlags& flags) {
   ASSIGN_OR_RETURN(const UniqueFd gofer, Connect(flags));
   control::Request request;
   request.mutable_stop();
+  const Ending ending(gofer);
   RETURN_IF_ERROR(Send(gofer, request).status());
+  ending.Await();
   Answer answer(flags.json);
   answer.AddFlag("stopping", true);
   answer.Print();
