@@ -111,6 +111,11 @@ absl::StatusOr<Header> ParseHeader(absl::string_view image) {
 }
 
 absl::Status CheckDigest(const Header& header, absl::string_view image, const ImageKey& key) {
+  if (header.digest_kind != DigestKind::kSha256 && header.digest_kind != DigestKind::kHmacSha256) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("image: has a digest of kind ", static_cast<uint32_t>(header.digest_kind),
+                     ", this gofer knows 1 and 2; restore with the version that saved it"));
+  }
   if (header.digest_kind != KindFor(key)) {
     return absl::FailedPreconditionError(
         key.secret.empty() ? "image: is protected by a key, and none was given"

@@ -256,8 +256,8 @@ TEST(TamperHeaderTest, EachFieldIsChecked) {
       {9, "\1", StatusCode::kFailedPrecondition, "format 257.0"},
       {10, "\7", StatusCode::kOk, ""},  // a newer minor adds what may be skipped
       {12, "\2", StatusCode::kFailedPrecondition, "protected by a key"},
-      {12, "\3", StatusCode::kFailedPrecondition, "protected by a key"},
-      {12, absl::string_view("\0", 1), StatusCode::kFailedPrecondition, "protected by a key"},
+      {12, "\3", StatusCode::kFailedPrecondition, "a digest of kind 3"},
+      {12, absl::string_view("\0", 1), StatusCode::kFailedPrecondition, "a digest of kind 0"},
       {16, "\1", StatusCode::kFailedPrecondition, "needs features 0x1"},
       {23, "\x80", StatusCode::kFailedPrecondition, "needs features 0x8000000000000000"},
       {24, "\1", StatusCode::kDataLoss, "it is torn"},

@@ -82,13 +82,13 @@ void SavedGofer::Begin() {
   images_.Write(checkpoint::kImageName, old_image_, 0600);
 }
 
-std::vector<std::string> SavedGofer::SaveArguments() const {
+std::vector<std::string> SavedGofer::SaveArguments(bool leave_running) const {
   return {"checkpoint", "--control_socket=" + socket_, "--image_path=" + images_.path(),
-          "--leave_running"};
+          leave_running ? "--leave_running" : "--leave_running=false"};
 }
 
-Traced SavedGofer::Save() const {
-  std::vector<std::string> command = SaveArguments();
+Traced SavedGofer::Save(bool leave_running) const {
+  std::vector<std::string> command = SaveArguments(leave_running);
   command.insert(command.begin(), GoferBinary());
   return {.follow = {gofer_->pid()}, .command = std::move(command)};
 }

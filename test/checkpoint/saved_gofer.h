@@ -35,8 +35,8 @@ class SavedGofer {
   // Starts a gofer with a client, unless one serves. In the directory of images is the old one, alone.
   void Begin();
   // The command that saves it to where the old image is, and the gofer, for a SystemCallTracer.
-  Traced Save() const;
-  std::vector<std::string> SaveArguments() const;
+  Traced Save(bool leave_running = true) const;
+  std::vector<std::string> SaveArguments(bool leave_running = true) const;
   // The image, read and decoded. The new one has a name more.
   Which WhichImage() const;
   // Files in the directory of images beside the image.
