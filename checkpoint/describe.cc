@@ -11,7 +11,9 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "checkpoint/fuse_codec.h"
 #include "checkpoint/text.h"
+#include "fuse/session/state.h"
 #include "gofer/base/json.h"
 #include "gofer/fs/state.h"
 #include "lisafs/server/state.h"
@@ -113,6 +115,28 @@ void AppendTreeAsJson(const fs::FilesystemState& files, std::string& json) {
   absl::StrAppend(&json, "]");
 }
 
+void AppendFuseClient(const FuseClientState& client, std::string& text) {
+  const fuse::SessionState& session = client.session;
+  absl::StrAppend(&text, "  by ", absl::CHexEscape(client.way), ": ");
+  if (!session.connected) {
+    absl::StrAppend(&text, "nobody had connected\n");
+    return;
+  }
+  absl::StrAppend(&text, session.readonly ? "read-only, " : "", "version 7.", session.minor, ", ",
+                  session.nodes.size(), " nodes, ", session.files.size(), " open files, ",
+                  session.locks.size(), " locks\n");
+}
+
+void AppendFuseClientAsJson(const FuseClientState& client, std::string& json) {
+  const fuse::SessionState& session = client.session;
+  absl::StrAppend(&json, "{\"way\":", JsonQuote(client.way),
+                  ",\"connected\":", session.connected ? "true" : "false",
+                  ",\"readonly\":", session.readonly ? "true" : "false",
+                  ",\"minor\":", session.minor, ",\"nodes\":", session.nodes.size(),
+                  ",\"open_files\":", session.files.size(), ",\"locks\":", session.locks.size(),
+                  "}");
+}
+
 }  // namespace
 
 std::string DescribeAsText(const Loaded& image, const DescribeOptions& options) {
@@ -136,6 +160,8 @@ std::string DescribeAsText(const Loaded& image, const DescribeOptions& options) 
                     connection.readonly ? " read-only" : "", ": ", connection.fds.size(),
                     " ids, the next is ", connection.next_id, "\n");
   }
+  absl::StrAppend(&text, "FUSE clients: ", image.fuse.size(), "\n");
+  for (const FuseClientState& client : image.fuse) AppendFuseClient(client, text);
   if (options.tree) AppendTree(files, text);
   return text;
 }
@@ -165,7 +191,12 @@ std::string DescribeAsJson(const Loaded& image, const DescribeOptions& options) 
                                       ",\"ids\":", connection.fds.size(),
                                       ",\"next_id\":", connection.next_id, "}");
                                 }));
-  absl::StrAppend(&json, "]");
+  absl::StrAppend(&json, "],\"fuse_clients\":[",
+                  absl::StrJoin(image.fuse, ",",
+                                [](std::string* out, const FuseClientState& client) {
+                                  AppendFuseClientAsJson(client, *out);
+                                }),
+                  "]");
   if (options.tree) AppendTreeAsJson(files, json);
   return json + "}\n";
 }

@@ -7,6 +7,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "checkpoint/fuse_codec.h"
 #include "checkpoint/image_file.h"
 #include "checkpoint/report.h"
 #include "checkpoint/save.h"
@@ -20,8 +21,6 @@
 
 namespace gofer::checkpoint {
 namespace {
-
-constexpr absl::string_view kWay = "vhost-user";
 
 std::span<const std::byte> BytesOf(absl::string_view text) {
   return std::as_bytes(std::span(text.data(), text.size()));
@@ -85,7 +84,7 @@ absl::Status DeviceState::Save(BorrowedFd stream, BorrowedFd given_up) {
   if (const absl::Status taken = session_.TakeLocksAgain(); !taken.ok()) {
     LOG(ERROR) << "virtio-fs: " << taken.message();
   }
-  const FuseClient clients[] = {{.way = kWay, .session = &session_}};
+  const FuseClient clients[] = {{.way = kVhostUserWay, .session = &session_}};
   const lisafs::Server no_sandbox(&filesystem_, {});
   const absl::StatusOr<SaveResult> saved = checkpoint::Save(
       {.filesystem = filesystem_,
@@ -136,7 +135,7 @@ absl::Status DeviceState::Receive(BorrowedFd stream, BorrowedFd given_up) {
 }
 
 absl::Status DeviceState::Apply(Loaded loaded) {
-  if (loaded.fuse.size() != 1 || loaded.fuse.front().way != kWay ||
+  if (loaded.fuse.size() != 1 || loaded.fuse.front().way != kVhostUserWay ||
       !loaded.lisafs.connections.empty()) {
     return absl::DataLossError(absl::StrCat(
         "image: ", loaded.fuse.size(), " FUSE clients and ", loaded.lisafs.connections.size(),

@@ -11,13 +11,17 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "checkpoint/image.pb.h"
 #include "fuse/session/state.h"
 
 namespace gofer::checkpoint {
 
-// A session, and how its client came in: "vhost-user" or "fuse", whatever the socket or mount is
-// called. Those of one kind are told apart by their order, which is that of the command line; so the
+// How a client came in.
+inline constexpr absl::string_view kVhostUserWay = "vhost-user";
+inline constexpr absl::string_view kFuseWay = "fuse";
+
+// A session, and one of these words for its client, whatever the socket or mount is called. Those of one kind are told apart by their order, which is that of the command line; so the
 // n-th guest that is saved is the n-th one that is restored, and places may change.
 struct FuseClientState {
   std::string way;

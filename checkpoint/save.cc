@@ -1,5 +1,6 @@
 #include "checkpoint/save.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -54,6 +55,13 @@ std::vector<FuseClientState> SaveFuse(std::span<const FuseClient> clients, fs::S
   return states;
 }
 
+// A guest that nobody has connected for yet is saved to keep its place, but is no client.
+uint64_t Connected(std::span<const FuseClientState> clients) {
+  return static_cast<uint64_t>(
+      std::count_if(clients.begin(), clients.end(),
+                    [](const FuseClientState& client) { return client.session.connected; }));
+}
+
 }  // namespace
 
 absl::StatusOr<SaveResult> Save(const Subject& subject, const SaveOptions& options,
@@ -99,7 +107,7 @@ absl::StatusOr<SaveResult> Save(const Subject& subject, const SaveOptions& optio
                        .files = files.inodes.size(),
                        .open_files = files.handles.size(),
                        .deleted_files = files.deleted_files.size(),
-                       .clients = lisafs.connections.size() + fuse.size(),
+                       .clients = lisafs.connections.size() + Connected(fuse),
                        .payload_bytes = 0,
                        .paths = paths,
                        .pause = pause};
@@ -136,6 +144,7 @@ absl::StatusOr<SaveResult> Save(const Subject& subject, const SaveOptions& optio
 
 void LetGo(const Subject& subject, const SaveResult& saved) {
   fs::TakeUnread(subject.filesystem, saved.unread);
+  for (const FuseClient& client : subject.fuse) client.session->LetGoOfLocks();
 }
 
 void ServeOn(const Subject& subject) {

@@ -53,9 +53,9 @@ namespace gofer::checkpoint {
 
 // A FUSE session, and what carries it.
 struct FuseClient {
-  // As in FuseClientState: "vhost-user", "fuse".
+  // As in FuseClientState.
   absl::string_view way;
-  const fuse::Session* session;
+  fuse::Session* session;
   // The mount that it serves, which takes no requests from before the gate is closed until clients
   // are served again: what it has not taken waits in the kernel, for whoever has the descriptor.
   fuse::DevFuse* device = nullptr;
@@ -105,7 +105,8 @@ absl::StatusOr<SaveResult> Save(const Subject& subject, const SaveOptions& optio
                                 ImageStore store,
                                 std::optional<fs::PreparedFiles> prepared = std::nullopt);
 
-// After a Save without leave_running, when the image is in its place: others will go on with it.
+// After a Save without leave_running, when the image is in its place: others will go on with it, and
+// need what is held of the host.
 void LetGo(const Subject& subject, const SaveResult& saved);
 // The same, but the gofer does not end after all.
 void ServeOn(const Subject& subject);

@@ -103,12 +103,32 @@ class Answer {
   std::string out_;
 };
 
+std::string WayInAsJson(const control::WayIn& way) {
+  std::string json =
+      absl::StrCat("{\"name\":", JsonQuote(way.name()), ",\"state\":", JsonQuote(way.state()));
+  if (way.has_nodes()) {
+    absl::StrAppend(&json, ",\"nodes\":", way.nodes(), ",\"open_files\":", way.open_files(),
+                    ",\"restored\":", way.restored() ? "true" : "false");
+  }
+  return json + "}";
+}
+
+std::string WayInAsText(const control::WayIn& way) {
+  std::string text = absl::StrCat(way.name(), ": ", absl::CHexEscape(way.state()));
+  if (way.has_nodes()) {
+    absl::StrAppend(&text, ", ", way.nodes(), " nodes, ", way.open_files(), " open files",
+                    way.restored() ? ", restored" : "");
+  }
+  return text;
+}
+
 void PrintStatus(const control::Status& status, bool json) {
   Answer answer(json);
   answer.AddQuoted("version", status.version());
   answer.Add("pid", status.pid());
   answer.AddQuoted("root", status.root());
   answer.AddFlag("readonly", status.readonly());
+  answer.AddFlag("restored", status.restored());
   answer.AddQuoted("sandbox", status.sandbox());
   answer.AddQuoted("seccomp", status.seccomp());
   answer.AddQuoted("landlock", status.landlock());
@@ -116,10 +136,8 @@ void PrintStatus(const control::Status& status, bool json) {
   std::string ways = "[";
   std::string lines;
   for (const control::WayIn& way : status.ways_in()) {
-    absl::StrAppend(&ways, ways.size() > 1 ? "," : "", "{\"name\":", JsonQuote(way.name()),
-                    ",\"state\":", JsonQuote(way.state()), "}");
-    absl::StrAppend(&lines, lines.empty() ? "" : "; ", way.name(), ": ",
-                    absl::CHexEscape(way.state()));
+    absl::StrAppend(&ways, ways.size() > 1 ? "," : "", WayInAsJson(way));
+    absl::StrAppend(&lines, lines.empty() ? "" : "; ", WayInAsText(way));
   }
   answer.AddRaw("ways_in", absl::StrCat(ways, "]"), lines);
   answer.Add("dentries", status.dentries());

@@ -2,15 +2,19 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "checkpoint/image_file.h"
+#include "fuse/session/connection.h"
+#include "fuse/session/session.h"
 #include "glog/logging.h"
 #include "gofer/base/errno.h"
 #include "gofer/base/exit_status.h"
+#include "gofer/base/ref_ptr.h"
 #include "gofer/base/request_gate.h"
 #include "gofer/fs/filesystem.h"
 #include "gofer/sys/process.h"
@@ -43,6 +47,16 @@ control::Reply ToReply(const checkpoint::SaveResult& saved) {
   result.set_paths_not_found(saved.paths.not_found);
   result.set_pause_us(static_cast<uint64_t>(absl::ToInt64Microseconds(saved.pause)));
   return reply;
+}
+
+void AddClient(const WayIn& way, control::WayIn& entry) {
+  const std::optional<checkpoint::FuseClient> client = way.fuse_client();
+  if (!client.has_value()) return;
+  const RefPtr<fuse::Connection> connection = client->session->connection();
+  if (!connection) return;
+  entry.set_nodes(connection->nodes().size());
+  entry.set_open_files(connection->handles().size());
+  entry.set_restored(way.restored());
 }
 
 }  // namespace
@@ -106,6 +120,7 @@ control::Reply ControlWay::ReplyStatus() const {
     control::WayIn& entry = *status.add_ways_in();
     entry.set_name(std::string(way->name()));
     entry.set_state(way->state());
+    AddClient(*way, entry);
   }
   fs::Filesystem& filesystem = service_.subject.filesystem;
   status.set_dentries(filesystem.dentries().size());
@@ -129,6 +144,26 @@ control::Reply ControlWay::Purge() {
   return reply;
 }
 
+std::vector<checkpoint::FuseClient> ControlWay::FuseClients() const {
+  std::vector<checkpoint::FuseClient> clients;
+  for (const WayIn* const way : service_.ways) {
+    const std::optional<checkpoint::FuseClient> client = way->fuse_client();
+    if (client.has_value() && way->OutlivesProcess()) clients.push_back(*client);
+  }
+  return clients;
+}
+
+absl::Status ControlWay::CanEnd() const {
+  for (const WayIn* const way : service_.ways) {
+    if (way->OutlivesProcess()) continue;
+    return absl::FailedPreconditionError(
+        absl::StrCat("checkpoint: what is ", way->state(),
+                     " ends with this process, for whoever uses it; unmount it before, or give "
+                     "--leave_running. A mount that is to go on is handed down by --fuse_fd"));
+  }
+  return absl::OkStatus();
+}
+
 control::Reply ControlWay::Checkpoint(const control::CheckpointRequest& request, BorrowedFd file,
                                       Client& client) {
   if (file.get() < 0) {
@@ -139,6 +174,12 @@ control::Reply ControlWay::Checkpoint(const control::CheckpointRequest& request,
         "checkpoint: another one is being made; try again when it is done");
   }
   const absl::Cleanup done = [this] { saving_ = false; };
+  if (!request.leave_running()) {
+    if (const absl::Status can_end = CanEnd(); !can_end.ok()) return Failed(can_end);
+  }
+  const std::vector<checkpoint::FuseClient> fuse = FuseClients();
+  checkpoint::Subject subject = service_.subject;
+  subject.fuse = fuse;
   std::atomic<bool> cancel{false};
   checkpoint::SaveOptions options = {
       .leave_running = request.leave_running(),
@@ -153,7 +194,7 @@ control::Reply ControlWay::Checkpoint(const control::CheckpointRequest& request,
   if (request.has_max_deleted_bytes()) options.max_deleted_bytes = request.max_deleted_bytes();
   const checkpoint::ImageKey key = {.secret = request.key()};
   const absl::StatusOr<checkpoint::SaveResult> saved = checkpoint::Save(
-      service_.subject, options,
+      subject, options,
       [&](absl::string_view payload) { return checkpoint::WriteImage(file, payload, key); });
   if (!saved.ok()) {
     LOG(ERROR) << saved.status().message();
@@ -162,19 +203,20 @@ control::Reply ControlWay::Checkpoint(const control::CheckpointRequest& request,
   LOG(INFO) << "checkpoint: " << saved->names << " names, " << saved->open_files
             << " open files; clients waited for " << absl::FormatDuration(saved->pause);
   const control::Reply reply = ToReply(*saved);
-  return options.leave_running ? reply : AwaitDone(*saved, reply, client);
+  return options.leave_running ? reply : AwaitDone(subject, *saved, reply, client);
 }
 
-control::Reply ControlWay::AwaitDone(const checkpoint::SaveResult& saved,
+control::Reply ControlWay::AwaitDone(const checkpoint::Subject& subject,
+                                     const checkpoint::SaveResult& saved,
                                      const control::Reply& reply, Client& client) {
   const absl::StatusOr<control::Received> done = client.Ask(reply, kDonePatience);
   if (!done.ok() || !done->request.has_checkpoint_done()) {
-    checkpoint::ServeOn(service_.subject);
+    checkpoint::ServeOn(subject);
     LOG(WARNING) << "checkpoint: nobody said that the image is in its place; serving on";
     return control::FailureReply("checkpoint: not completed; the gofer serves on");
   }
   LOG(INFO) << "ending: saved";
-  checkpoint::LetGo(service_.subject, saved);
+  checkpoint::LetGo(subject, saved);
   service_.loop.AskToLeave([this] { server_.Stop(); });
   control::Reply stopping;
   stopping.mutable_stopping();

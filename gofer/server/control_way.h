@@ -45,6 +45,7 @@ struct ControlSocket {
 class ControlWay final : public WayIn, private control::CommandHandler {
  public:
   struct Service {
+    // But for the FUSE clients, which the ways in know.
     checkpoint::Subject subject;
     // What does not change: the process, its root, its limits and confinement.
     control::Status about;
@@ -72,9 +73,13 @@ class ControlWay final : public WayIn, private control::CommandHandler {
   control::Reply Purge();
   control::Reply Checkpoint(const control::CheckpointRequest& request, BorrowedFd file,
                             Client& client);
+  // What is saved now.
+  std::vector<checkpoint::FuseClient> FuseClients() const;
+  // Whether the process can end without cutting a client off for good.
+  absl::Status CanEnd() const;
   // Clients wait until the image is in its place, and if it is, for another process.
-  control::Reply AwaitDone(const checkpoint::SaveResult& saved, const control::Reply& reply,
-                           Client& client);
+  control::Reply AwaitDone(const checkpoint::Subject& subject, const checkpoint::SaveResult& saved,
+                           const control::Reply& reply, Client& client);
 
   std::vector<UniqueFd> listening_;
   const Service service_;

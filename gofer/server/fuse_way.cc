@@ -67,8 +67,14 @@ absl::StatusOr<FuseDevice> FuseWay::Adopt(UniqueFd fd) {
   return device;
 }
 
+absl::Status FuseWay::Restore(const fuse::SessionState& state, fs::TreeRestore& tree) {
+  RETURN_IF_ERROR(session_->Restore(state, tree));
+  restored_ = state.connected;
+  return absl::OkStatus();
+}
+
 absl::Status FuseWay::Mount() {
-  device_.Start();
+  device_->Start();
   const absl::MutexLock lock(&mu_);
   return keeper_.has_value() ? keeper_->Attach() : absl::OkStatus();
 }
@@ -83,7 +89,7 @@ void FuseWay::Stop() {
       keeper_.reset();
     }
   }
-  device_.Stop();
+  device_->Stop();
 }
 
 }  // namespace gofer::server

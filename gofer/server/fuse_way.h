@@ -1,10 +1,11 @@
 // FuseWay: the host's kernel as a client: a mount of our own, or one that the caller has made.
 //
 // It is over when somebody unmounts it. At our end our own mount goes away, whoever uses it; one of
-// the caller's stays, for the caller or a successor to serve.
+// the caller's stays, for the caller or a successor to serve: who has the image of the session goes
+// on with it (Restore), and those who have files open on the mount do not notice.
 //
 // Owner:   the composition root; the Filesystem outlives it.
-// Threads: as WayIn says. Prepare and Open while there is one thread.
+// Threads: as WayIn says. Prepare and Adopt while there is one thread.
 // Errors:  absl::Status with the flag.
 
 #ifndef GOFER_SERVER_FUSE_WAY_H_
@@ -21,12 +22,16 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
+#include "checkpoint/fuse_codec.h"
+#include "checkpoint/save.h"
 #include "fuse/dev/dev_fuse.h"
 #include "fuse/dev/mount_keeper.h"
 #include "fuse/session/options.h"
 #include "fuse/session/session.h"
+#include "fuse/session/state.h"
 #include "gofer/base/unique_fd.h"
 #include "gofer/fs/filesystem.h"
+#include "gofer/fs/tree_restore.h"
 #include "gofer/server/way_in.h"
 
 namespace gofer::server {
@@ -53,23 +58,35 @@ class FuseWay final : public WayIn {
 
   FuseWay(fs::Filesystem* filesystem, const fuse::SessionOptions& options, FuseDevice device)
       : where_(std::move(device.where)),
-        session_(filesystem, options),
-        device_(session_, std::move(device.descriptors)),
+        own_mount_(device.keeper.has_value()),
+        session_(std::make_unique<fuse::Session>(filesystem, options)),
+        device_(std::make_unique<fuse::DevFuse>(*session_, std::move(device.descriptors))),
         keeper_(std::move(device.keeper)) {}
 
+  // Begins with the client of an image, before Mount: the kernel, which has a mount of the caller's
+  // already, sends no INIT. Errors: those of fuse::Session::Restore.
+  absl::Status Restore(const fuse::SessionState& state, fs::TreeRestore& tree);
   // Serves, and puts the mount in its place.
   absl::Status Mount() ABSL_LOCKS_EXCLUDED(mu_);
 
   bool EndsByItself() const override { return true; }
-  absl::Status Wait() override { return device_.WaitForEnd(); }
+  absl::Status Wait() override { return device_->WaitForEnd(); }
   void Stop() override ABSL_LOCKS_EXCLUDED(mu_);
   absl::string_view name() const override { return "fuse"; }
   std::string state() const override { return where_; }
+  std::optional<checkpoint::FuseClient> fuse_client() const override {
+    return checkpoint::FuseClient{
+        .way = checkpoint::kFuseWay, .session = session_.get(), .device = device_.get()};
+  }
+  bool restored() const override { return restored_; }
+  bool OutlivesProcess() const override { return !own_mount_; }
 
  private:
   const std::string where_;
-  fuse::Session session_;
-  fuse::DevFuse device_;
+  const bool own_mount_;
+  const std::unique_ptr<fuse::Session> session_;
+  const std::unique_ptr<fuse::DevFuse> device_;
+  bool restored_ = false;
   absl::Mutex mu_;
   std::optional<fuse::MountKeeper> keeper_ ABSL_GUARDED_BY(mu_);
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "checkpoint/fuse_codec.h"
 #include "checkpoint/image_file.h"
 #include "checkpoint/report.h"
 #include "glog/logging.h"
@@ -54,7 +55,8 @@ absl::Status Restoration::Compare(const ServeOptions& options) const {
   if (saved.root() != options.root()) {
     LOG(WARNING) << "restore: --root was " << saved.root() << " and is " << options.root();
   }
-  return CompareLisafs(options);
+  RETURN_IF_ERROR(CompareLisafs(options));
+  return CompareFuse(options);
 }
 
 absl::Status Restoration::CompareLisafs(const ServeOptions& options) const {
@@ -77,6 +79,51 @@ absl::Status Restoration::CompareLisafs(const ServeOptions& options) const {
                                  ", --lisafs_fd=", way.fd(), " is to be served at ", now));
   }
   return absl::OkStatus();
+}
+
+absl::Status Restoration::CompareFuse(const ServeOptions& options) const {
+  const size_t guests = CountFuse(checkpoint::kVhostUserWay);
+  const size_t mounts = CountFuse(checkpoint::kFuseWay);
+  if (guests + mounts != loaded_.fuse.size()) {
+    return absl::DataLossError(absl::StrCat(
+        "image: ", loaded_.fuse.size() - guests - mounts,
+        " FUSE clients that came in by a way that this gofer has not; restore with a newer one"));
+  }
+  const auto given_guests =
+      static_cast<size_t>(options.vhost_user_socket_size() + options.vhost_user_fd_size());
+  if (guests != given_guests) {
+    return Mismatch(absl::StrCat(guests, " guests were saved, there are ", given_guests,
+                                 " sockets for them; give --vhost_user_socket or --vhost_user_fd "
+                                 "for each, in their order"));
+  }
+  const auto given_mounts = static_cast<size_t>(options.fuse_fd_size());
+  if (mounts != given_mounts) {
+    return Mismatch(absl::StrCat(mounts, " mounts were saved, ", given_mounts,
+                                 " descriptors are handed down; give --fuse_fd for each, in their "
+                                 "order"));
+  }
+  return absl::OkStatus();
+}
+
+size_t Restoration::CountFuse(absl::string_view kind) const {
+  return static_cast<size_t>(std::count_if(
+      loaded_.fuse.begin(), loaded_.fuse.end(),
+      [kind](const checkpoint::FuseClientState& client) { return client.way == kind; }));
+}
+
+fuse::SessionState Restoration::NextFuse(absl::string_view kind) {
+  const auto next = std::find_if(
+      loaded_.fuse.begin(), loaded_.fuse.end(),
+      [kind](const checkpoint::FuseClientState& client) { return client.way == kind; });
+  CHECK(next != loaded_.fuse.end()) << kind;
+  fuse::SessionState state = std::move(next->session);
+  loaded_.fuse.erase(next);
+  return state;
+}
+
+absl::Status Restoration::AsMismatch(absl::Status status) {
+  if (!absl::IsFailedPrecondition(status)) return status;
+  return Mismatch(status.message());
 }
 
 absl::Status Restoration::Judge() {

@@ -3,9 +3,10 @@
 //   ASSIGN_OR_RETURN(auto restoration, Restoration::Load(options));      // the directory is in reach
 //   RETURN_IF_ERROR(restoration->Prepare(filesystem, options));          // confined
 //   RETURN_IF_ERROR(restoration->AddLisafs(server, std::move(socket), {...}));   // for each client
+//   RETURN_IF_ERROR(restoration->RestoreFuse(checkpoint::kFuseWay, way));        // for each client
 //
 // The whole image is verified before a file is touched, and decoded when the process is confined.
-// Clients are matched by their order: the first that comes is the first that was saved.
+// Clients of a kind are matched by their order: the first that comes is the first that was saved.
 //
 // Owner:   the composition root, until the clients are served. Threads: one.
 // Errors:  absl::Status: those of checkpoint::Load, and with kExitMismatch what does not match; the
@@ -23,7 +24,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "checkpoint/load.h"
+#include "fuse/session/state.h"
 #include "gofer/base/unique_fd.h"
 #include "gofer/fs/filesystem.h"
 #include "gofer/fs/tree_restore.h"
@@ -44,6 +47,13 @@ class Restoration {
   // lisafs::Server::StartRestored on.
   absl::Status AddLisafs(lisafs::Server& server, UniqueFd socket,
                          const lisafs::ConnectionOptions& options);
+  // The next saved client that came in by `kind`, see FuseClientState, goes on with `way`, which is
+  // a VhostUserWay or a FuseWay. As many times as there are descriptors and sockets for it.
+  template <typename Way>
+  absl::Status RestoreFuse(absl::string_view kind, Way& way) {
+    const fuse::SessionState state = NextFuse(kind);
+    return AsMismatch(way.Restore(state, *tree_));
+  }
 
  private:
   Restoration(std::string payload, const RestoreOptions& options)
@@ -51,6 +61,11 @@ class Restoration {
 
   absl::Status Compare(const ServeOptions& options) const;
   absl::Status CompareLisafs(const ServeOptions& options) const;
+  absl::Status CompareFuse(const ServeOptions& options) const;
+  size_t CountFuse(absl::string_view kind) const;
+  // Takes it out: there is one of the kind.
+  fuse::SessionState NextFuse(absl::string_view kind);
+  static absl::Status AsMismatch(absl::Status status);
   absl::Status Judge();
 
   const RestoreOptions options_;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "checkpoint/fuse_codec.h"
 #include "glog/logging.h"
 #include "gofer/base/errno.h"
 #include "gofer/base/status_macros.h"
@@ -264,12 +265,13 @@ absl::StatusOr<std::vector<ControlSocket>> ControlSockets(const ServeOptions& op
 
 // What `gofer status` says of it for as long as it lives.
 control::Status About(const ServeOptions& options, uint64_t descriptor_limit,
-                      const LandlockState& landlock) {
+                      const LandlockState& landlock, bool restored) {
   control::Status about;
   about.set_version(kVersion);
   about.set_pid(sys::ProcessId());
   about.set_root(options.root());
   about.set_readonly(options.readonly());
+  about.set_restored(restored);
   about.set_file_descriptors_limit(DescriptorsForFiles(descriptor_limit));
   about.set_sandbox(std::string(NameOf(options.sandbox())));
   about.set_seccomp(std::string(NameOf(options.seccomp())));
@@ -307,12 +309,23 @@ virtio_fs::DeviceOptions ToDeviceOptions(const ServeOptions& options) {
       .max_workers = options.has_thread_pool_size() ? options.thread_pool_size() : kDefaultWorkers};
 }
 
+// Whether one guest has the tree for itself.
+bool IsOnlyWayIn(const ServeOptions& options) {
+  return options.vhost_user_socket_size() + options.vhost_user_fd_size() +
+             options.fuse_mountpoint_size() + options.fuse_fd_size() +
+             options.lisafs_socket_size() + options.lisafs_fd_size() ==
+         1;
+}
+
 checkpoint::DeviceStateOptions ToDeviceStateOptions(const ServeOptions& options) {
-  return {.version = kVersion,
-          .root = options.root(),
-          .readonly = options.readonly(),
-          .confirm_paths = options.fuse().migration_confirm_paths(),
-          .mark_mismatches = options.fuse().migration_on_error() == MIGRATION_GUEST_ERROR};
+  return {
+      .version = kVersion,
+      .root = options.root(),
+      .readonly = options.readonly(),
+      .confirm_paths = options.fuse().migration_confirm_paths(),
+      // In either mode: a file is known by its numbers and its handle, whatever its name is now.
+      .restore = {.follow_moved = true, .keep_numbers = IsOnlyWayIn(options)},
+      .mark_mismatches = options.fuse().migration_on_error() == MIGRATION_GUEST_ERROR};
 }
 
 absl::StatusOr<uint64_t> SetDescriptorLimit(const ServeOptions& options) {
@@ -332,6 +345,51 @@ absl::StatusOr<std::optional<UserNamespace>> PrepareUserNamespace(const ServeOpt
   if (!asked) return std::nullopt;
   return absl::FailedPreconditionError(
       "--uid-map and --gid-map are for --sandbox=namespace without root alone");
+}
+
+// The ways in. Those of `image`, if there is one, begin with its clients, and serve when all are there.
+
+absl::Status AddLisafsClients(const ServeOptions& options, Restoration* image,
+                              lisafs::Server& server) {
+  for (const LisafsFd& way : options.lisafs_fd()) {
+    const lisafs::ConnectionOptions connection = {.mount_path = way.path(),
+                                                  .readonly = options.readonly() || way.readonly()};
+    RETURN_IF_ERROR(image != nullptr ? image->AddLisafs(server, UniqueFd(way.fd()), connection)
+                                     : server.AddConnection(UniqueFd(way.fd()), connection));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<std::unique_ptr<VhostUserWay>>> VirtualMachines(
+    const ServeOptions& options, std::vector<VhostUserSocket> sockets, Restoration* image,
+    fs::Filesystem& filesystem) {
+  std::vector<std::unique_ptr<VhostUserWay>> ways;
+  for (VhostUserSocket& socket : sockets) {
+    ASSIGN_OR_RETURN(const fuse::SessionOptions session, ToSessionOptions(options));
+    ASSIGN_OR_RETURN(ways.emplace_back(),
+                     VhostUserWay::Create(&filesystem, std::move(socket),
+                                          {.session = session,
+                                           .device = ToDeviceOptions(options),
+                                           .state = ToDeviceStateOptions(options)}));
+    if (image == nullptr) continue;
+    RETURN_IF_ERROR(image->RestoreFuse(checkpoint::kVhostUserWay, *ways.back()));
+  }
+  return ways;
+}
+
+absl::StatusOr<std::vector<std::unique_ptr<FuseWay>>> Mounts(const ServeOptions& options,
+                                                             std::vector<FuseDevice> devices,
+                                                             Restoration* image,
+                                                             fs::Filesystem& filesystem) {
+  std::vector<std::unique_ptr<FuseWay>> ways;
+  for (FuseDevice& device : devices) {
+    ASSIGN_OR_RETURN(const fuse::SessionOptions session, ToSessionOptions(options));
+    ways.push_back(std::make_unique<FuseWay>(&filesystem, session, std::move(device)));
+    // A mount of our own is a new one.
+    if (image == nullptr || !ways.back()->OutlivesProcess()) continue;
+    RETURN_IF_ERROR(image->RestoreFuse(checkpoint::kFuseWay, *ways.back()));
+  }
+  return ways;
 }
 
 // Making sockets changes the working directory.
@@ -406,29 +464,13 @@ absl::StatusOr<ServiceEnd> Serve(const ServeOptions& given) {
   lisafs::Server server(filesystem.get(), ToServerOptions(options));
   std::unique_ptr<Restoration> restoration = std::move(image);  // ends before the file system does
   if (restoration != nullptr) RETURN_IF_ERROR(restoration->Prepare(*filesystem, options));
-  for (const LisafsFd& way : options.lisafs_fd()) {
-    const lisafs::ConnectionOptions connection = {.mount_path = way.path(),
-                                                  .readonly = options.readonly() || way.readonly()};
-    RETURN_IF_ERROR(restoration != nullptr
-                        ? restoration->AddLisafs(server, UniqueFd(way.fd()), connection)
-                        : server.AddConnection(UniqueFd(way.fd()), connection));
-  }
-  std::vector<std::unique_ptr<VhostUserWay>> virtual_machines;
-  for (VhostUserSocket& socket : vhost_user) {
-    ASSIGN_OR_RETURN(const fuse::SessionOptions session, ToSessionOptions(options));
-    ASSIGN_OR_RETURN(
-        virtual_machines.emplace_back(),
-        VhostUserWay::Create(filesystem.get(), std::move(socket),
-                             {.session = session,
-                              .device = ToDeviceOptions(options),
-                              .state = ToDeviceStateOptions(options)}));
-  }
-  std::vector<std::unique_ptr<FuseWay>> mounts;
-  for (FuseDevice& device : fuse_devices) {
-    ASSIGN_OR_RETURN(const fuse::SessionOptions session, ToSessionOptions(options));
-    mounts.push_back(std::make_unique<FuseWay>(filesystem.get(), session, std::move(device)));
-    RETURN_IF_ERROR(mounts.back()->Mount());
-  }
+  RETURN_IF_ERROR(AddLisafsClients(options, restoration.get(), server));
+  ASSIGN_OR_RETURN(const std::vector<std::unique_ptr<VhostUserWay>> virtual_machines,
+                   VirtualMachines(options, std::move(vhost_user), restoration.get(), *filesystem));
+  ASSIGN_OR_RETURN(const std::vector<std::unique_ptr<FuseWay>> mounts,
+                   Mounts(options, std::move(fuse_devices), restoration.get(), *filesystem));
+  const bool restored = restoration != nullptr;
+  for (const auto& mount : mounts) RETURN_IF_ERROR(mount->Mount());
   RETURN_IF_ERROR(server.StartRestored());
   restoration.reset();
   readiness.Announce();
@@ -445,7 +487,7 @@ absl::StatusOr<ServiceEnd> Serve(const ServeOptions& given) {
                                   .version = kVersion,
                                   .root = options.root(),
                                   .readonly = options.readonly()},
-                      .about = About(options, descriptor_limit, landlock),
+                      .about = About(options, descriptor_limit, landlock, restored),
                       .confinement = confinement_report,
                       .ways = commanded,
                       .loop = loop});

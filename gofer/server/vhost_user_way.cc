@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "absl/time/time.h"
-#include "fuse/session/session.h"
 #include "glog/logging.h"
 #include "gofer/base/errno.h"
 #include "gofer/base/status_macros.h"
@@ -22,12 +21,15 @@ constexpr absl::Duration kGrace = absl::Milliseconds(1500);
 }  // namespace
 
 struct VhostUserWay::Served {
-  Served(fs::Filesystem& filesystem, const Options& options)
-      : session(&filesystem, options.session),
-        device(&session, options.device),
+  Served(fs::Filesystem& filesystem, fuse::Session& session, const Options& options, bool restored)
+      : device(&session, WithRestored(options.device, restored)),
         state(&filesystem, &session, options.state) {}
 
-  fuse::Session session;
+  static virtio_fs::DeviceOptions WithRestored(virtio_fs::DeviceOptions options, bool restored) {
+    options.restored = restored;
+    return options;
+  }
+
   virtio_fs::Device device;
   checkpoint::DeviceState state;
   std::unique_ptr<vhost::user::Backend> backend;
@@ -46,10 +48,17 @@ VhostUserWay::VhostUserWay(fs::Filesystem& filesystem, VhostUserSocket socket,
                            const Options& options, sys::EventFd stopped)
     : filesystem_(filesystem),
       options_(options),
+      session_(std::make_unique<fuse::Session>(&filesystem, options.session)),
       stopped_(std::move(stopped)),
       socket_(std::move(socket)) {}
 
 VhostUserWay::~VhostUserWay() = default;
+
+absl::Status VhostUserWay::Restore(const fuse::SessionState& state, fs::TreeRestore& tree) {
+  RETURN_IF_ERROR(session_->Restore(state, tree));
+  restored_ = state.connected;
+  return absl::OkStatus();
+}
 
 absl::StatusOr<UniqueFd> VhostUserWay::Connect() {
   if (!socket_.listens) return std::move(socket_.fd);
@@ -76,7 +85,7 @@ absl::Status VhostUserWay::Wait() {
     return ToStatus(set.error(), "vhost-user socket");
   vhost::user::Backend* backend;
   {
-    auto served = std::make_unique<Served>(filesystem_, options_);
+    auto served = std::make_unique<Served>(filesystem_, *session_, options_, restored_);
     ASSIGN_OR_RETURN(served->backend, vhost::user::Backend::Create(std::move(connection),
                                                                    served->device, &served->state));
     backend = served->backend.get();
@@ -109,6 +118,7 @@ void VhostUserWay::Serve(vhost::user::Backend& backend) {
   phase_ = Phase::kOver;
   if (quiet) {
     over = std::move(served_);
+    session_->Reset();
     return;
   }
   LOG(ERROR) << "vhost-user: requests in flight did not end within " << absl::FormatDuration(kGrace)

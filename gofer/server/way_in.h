@@ -8,11 +8,13 @@
 #define GOFER_SERVER_WAY_IN_H_
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "checkpoint/save.h"
 #include "gofer/base/unique_fd.h"
 
 namespace gofer::server {
@@ -27,6 +29,14 @@ class WayIn {
   // For who asks how the process does: "lisafs", and "2 clients". Any thread.
   virtual absl::string_view name() const = 0;
   virtual std::string state() const = 0;
+
+  // The FUSE client that it serves, or waits for; it lives as long as the way in. Any thread.
+  virtual std::optional<checkpoint::FuseClient> fuse_client() const { return std::nullopt; }
+  // Whether that client began with the one of an image.
+  virtual bool restored() const { return false; }
+  // Whether its clients can go on with another process; else they are cut off when this one ends, and
+  // are no part of an image.
+  virtual bool OutlivesProcess() const { return true; }
 
   // Descriptors to watch, such as listening sockets; asked for once, before the loop.
   virtual std::vector<BorrowedFd> Watched() const { return {}; }

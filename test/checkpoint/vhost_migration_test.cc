@@ -3,13 +3,11 @@
 // Filesystem of its own on the same tree, and the guest sends no INIT to the second.
 
 #include <fcntl.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -21,6 +19,7 @@
 #include "gmock/gmock.h"
 #include "gofer/base/unique_fd.h"
 #include "gtest/gtest.h"
+#include "test/support/device_state_stream.h"
 #include "test/support/results.h"
 #include "test/support/temp_tree.h"
 #include "test/support/vhost_server.h"
@@ -44,11 +43,6 @@ using vhost::user::MessageId;
 
 const fuse::SessionOptions kWithLocks = {.posix_locks = true, .flock_locks = true};
 
-template <WireStruct T>
-std::span<const std::byte> Payload(const T& value) {
-  return std::as_bytes(std::span(&value, 1));
-}
-
 // A monitor with its guest, on a device of its own process, as it were.
 class Host {
  public:
@@ -69,64 +63,13 @@ class Host {
   FuseClient* operator->() { return client_.get(); }
   Machine& machine() { return *machine_; }
 
-  uint64_t Begin(uint32_t direction, BorrowedFd stream) {
-    const vhost::user::DeviceStateTransfer ask = {.direction = direction,
-                                                  .phase = vhost::user::kPhaseStopped};
-    return Must(machine_->frontend().Ask<uint64_t>(MessageId::kSetDeviceStateFd, Payload(ask),
-                                                   std::span(&stream, 1)));
-  }
-  uint64_t Check() {
-    return Must(machine_->frontend().Ask<uint64_t>(MessageId::kCheckDeviceState));
-  }
-
-  // The state, of a device whose rings have been stopped; none if it says that it has failed.
-  std::optional<std::string> Save() {
-    Pipe pipe;
-    EXPECT_EQ(Begin(vhost::user::kStateSave, pipe.write), vhost::user::kStateReplyNoFd);
-    pipe.write.Reset();
-    std::string state;
-    char buffer[4096];
-    for (;;) {
-      const ssize_t got = read(pipe.read.get(), buffer, sizeof(buffer));
-      PCHECK(got >= 0);
-      if (got == 0) break;
-      state.append(buffer, static_cast<size_t>(got));
-    }
-    if (Check() != 0) return std::nullopt;
-    return state;
-  }
-  bool Load(const std::string& state) {
-    Pipe pipe;
-    EXPECT_EQ(Begin(vhost::user::kStateLoad, pipe.read), vhost::user::kStateReplyNoFd);
-    pipe.read.Reset();
-    std::thread writer([&] {
-      size_t at = 0;
-      while (at < state.size()) {
-        const ssize_t put = write(pipe.write.get(), state.data() + at, state.size() - at);
-        PCHECK(put > 0);
-        at += static_cast<size_t>(put);
-      }
-      pipe.write.Reset();
-    });
-    writer.join();
-    return Check() == 0;
-  }
+  std::optional<std::string> Save() { return SaveDeviceState(*machine_); }
+  bool Load(const std::string& state) { return LoadDeviceState(*machine_, state); }
   void SetFeatures(uint64_t features) {
     Must(machine_->frontend().Tell(MessageId::kSetFeatures, features, Frontend::Ack::kWanted));
   }
 
  private:
-  struct Pipe {
-    Pipe() {
-      int ends[2];
-      PCHECK(pipe2(ends, O_CLOEXEC) == 0);
-      read = UniqueFd(ends[0]);
-      write = UniqueFd(ends[1]);
-    }
-    UniqueFd read;
-    UniqueFd write;
-  };
-
   VhostServer server_;
   std::unique_ptr<Machine> machine_;
   std::unique_ptr<FuseClient> client_;
@@ -304,6 +247,36 @@ TEST_F(VhostMigrationTest, WhatIsMarkedIsStaleUntilItIsLookedUp) {
   EXPECT_EQ(ErrorOf(after->Getattr(top)), ESTALE);
   EXPECT_EQ(ErrorOf(after->Read(top, fh, 0, 1)), ESTALE);
   EXPECT_NE(Must(after->Lookup(NodeId::kRoot, "top")).nodeid, top);
+}
+
+TEST_F(VhostMigrationTest, AFileThatMovedBetweenTheTwoIsFollowedWhereThatIsAskedFor) {
+  const NodeId top = Must((*source_)->Lookup(NodeId::kRoot, "top")).nodeid;
+  const HandleId fh = Must((*source_)->Open(top, O_RDONLY)).fh;
+  source_->Stop();
+  const std::optional<std::string> state = source_->Save();
+  ASSERT_TRUE(state.has_value());
+  source_.reset();
+  tree_.Rename("top", "dir/elsewhere");
+  Host by_name(tree_);
+  EXPECT_FALSE(by_name.Load(*state));
+  Host after(tree_, {.restore = {.follow_moved = true}});
+  ASSERT_TRUE(after.Load(*state));
+  after.Start();
+  EXPECT_EQ(Must(after->Read(top, fh, 0, 100)), "top of the tree");
+  const NodeId dir = Must(after->Lookup(NodeId::kRoot, "dir")).nodeid;
+  EXPECT_EQ(Must(after->Lookup(dir, "elsewhere")).nodeid, top);
+}
+
+TEST_F(VhostMigrationTest, ALoadEndsAPreparation) {
+  const NodeId top = Must((*source_)->Lookup(NodeId::kRoot, "top")).nodeid;
+  source_->Stop();
+  const std::optional<std::string> state = source_->Save();
+  ASSERT_TRUE(state.has_value());
+  Host after(tree_);
+  after.SetFeatures(after.machine().features() | vhost::user::kFeatureLogAll);
+  ASSERT_TRUE(after.Load(*state));
+  after.Start();
+  EXPECT_EQ(Must(after->Getattr(top)).attr.size, 15u);
 }
 
 TEST_F(VhostMigrationTest, AnnouncedCancelledAndAnnouncedAgain) {

@@ -48,9 +48,14 @@ DriverQueue::DriverQueue(GuestRam* ram, BorrowedFd device, const DriverQueueOpti
   // Every raise is an edge: the counter never has to be read.
   epoll_event event = {.events = EPOLLIN | EPOLLET, .data = {.fd = call_.get()}};
   PCHECK(epoll_ctl(events_.get(), EPOLL_CTL_ADD, call_.get(), &event) == 0);
-  event = {.events = EPOLLRDHUP, .data = {.fd = device.get()}};
-  PCHECK(epoll_ctl(events_.get(), EPOLL_CTL_ADD, device.get(), &event) == 0);
+  Reattach(device);
   Reset();
+}
+
+// The socket of the former device has been closed, which took it out of the set.
+void DriverQueue::Reattach(BorrowedFd device) {
+  epoll_event event = {.events = EPOLLRDHUP, .data = {.fd = device.get()}};
+  PCHECK(epoll_ctl(events_.get(), EPOLL_CTL_ADD, device.get(), &event) == 0);
 }
 
 void DriverQueue::Reset() {

@@ -56,6 +56,8 @@ class DriverQueue {
   DriverQueue(const DriverQueue&) = delete;
   DriverQueue& operator=(const DriverQueue&) = delete;
 
+  // Goes on with another device, whose socket this is; what is in flight is for that one to answer.
+  void Reattach(BorrowedFd device);
   // As after a reset of the device: empty, everything in flight forgotten.
   void Reset();
 

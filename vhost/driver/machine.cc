@@ -3,6 +3,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
+#include <cstring>
 #include <utility>
 
 #include "glog/logging.h"
@@ -37,7 +38,7 @@ std::vector<GuestRam::Piece> Memory(const MachineOptions& options) {
 Machine::Machine(UniqueFd socket, const MachineOptions& options)
     : options_(options),
       ram_(Memory(options)),
-      frontend_(std::move(socket)),
+      frontend_(std::in_place, std::move(socket)),
       masked_call_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   PCHECK(masked_call_.valid()) << "eventfd";
 }
@@ -52,21 +53,21 @@ ErrnoOr<std::unique_ptr<Machine>> Machine::Attach(UniqueFd socket, const Machine
   machine->MakeQueues();
   if (machine->is_qemu()) {
     for (uint32_t i = 0; i < machine->num_queues(); ++i) {
-      RETURN_IF_ERROR(machine->frontend_.SetVringFd(MessageId::kSetVringCall, i,
-                                                    machine->masked_call_, Ack::kNone));
-      RETURN_IF_ERROR(machine->frontend_.SetVringFd(MessageId::kSetVringErr, i,
-                                                    machine->queue(i).error_fd(), Ack::kNone));
+      RETURN_IF_ERROR(machine->frontend_->SetVringFd(MessageId::kSetVringCall, i,
+                                                     machine->masked_call_, Ack::kNone));
+      RETURN_IF_ERROR(machine->frontend_->SetVringFd(MessageId::kSetVringErr, i,
+                                                     machine->queue(i).error_fd(), Ack::kNone));
     }
     if (options.vmm == Vmm::kQemu10 && machine->has(user::kProtocolResetDevice)) {
-      RETURN_IF_ERROR(machine->frontend_.Tell(MessageId::kResetDevice, {}, {}, Ack::kNone));
+      RETURN_IF_ERROR(machine->frontend_->Tell(MessageId::kResetDevice, {}, {}, Ack::kNone));
     }
   }
   return machine;
 }
 
 ErrnoOr<void> Machine::Handshake() {
-  if (!is_qemu()) RETURN_IF_ERROR(frontend_.Tell(MessageId::kSetOwner, {}, {}, Ack::kNone));
-  ASSIGN_OR_RETURN(const uint64_t offered, frontend_.Ask<uint64_t>(MessageId::kGetFeatures));
+  if (!is_qemu()) RETURN_IF_ERROR(frontend_->Tell(MessageId::kSetOwner, {}, {}, Ack::kNone));
+  ASSIGN_OR_RETURN(const uint64_t offered, frontend_->Ask<uint64_t>(MessageId::kGetFeatures));
   uint64_t wanted = user::kFeatureVersion1 | user::kFeatureProtocolFeatures;
   if (options_.queue.indirect) wanted |= user::kFeatureIndirectDesc;
   if (options_.queue.event_idx) wanted |= user::kFeatureEventIdx;
@@ -77,20 +78,20 @@ ErrnoOr<void> Machine::Handshake() {
     return Errno(EPROTO);
   }
   ASSIGN_OR_RETURN(const uint64_t protocol,
-                   frontend_.Ask<uint64_t>(MessageId::kGetProtocolFeatures));
+                   frontend_->Ask<uint64_t>(MessageId::kGetProtocolFeatures));
   const uint64_t known = options_.vmm == Vmm::kQemu7    ? kQemu7Protocol & ~kQemuLeavesOut
                          : options_.vmm == Vmm::kQemu10 ? kQemu10Protocol & ~kQemuLeavesOut
                                                         : kCloudHypervisorProtocol;
   protocol_features_ = protocol & known;
-  RETURN_IF_ERROR(frontend_.Tell(MessageId::kSetProtocolFeatures, protocol_features_, Ack::kNone));
+  RETURN_IF_ERROR(frontend_->Tell(MessageId::kSetProtocolFeatures, protocol_features_, Ack::kNone));
   if (has(user::kProtocolMq)) {
-    ASSIGN_OR_RETURN(device_queues_, frontend_.Ask<uint64_t>(MessageId::kGetQueueNum));
+    ASSIGN_OR_RETURN(device_queues_, frontend_->Ask<uint64_t>(MessageId::kGetQueueNum));
   }
   if (!is_qemu()) return {};
 
   if (has(user::kProtocolConfigureMemSlots)) {
     ASSIGN_OR_RETURN([[maybe_unused]] const uint64_t slots,
-                     frontend_.Ask<uint64_t>(MessageId::kGetMaxMemSlots));
+                     frontend_->Ask<uint64_t>(MessageId::kGetMaxMemSlots));
   }
   if (has(user::kProtocolBackendReq)) {
     int ends[2];
@@ -98,11 +99,12 @@ ErrnoOr<void> Machine::Handshake() {
     backend_channel_ = UniqueFd(ends[0]);
     const UniqueFd theirs(ends[1]);
     const BorrowedFd fd = theirs;
-    RETURN_IF_ERROR(frontend_.Tell(MessageId::kSetBackendReqFd, {}, std::span(&fd, 1), qemu_ack()));
+    RETURN_IF_ERROR(
+        frontend_->Tell(MessageId::kSetBackendReqFd, {}, std::span(&fd, 1), qemu_ack()));
   }
-  RETURN_IF_ERROR(frontend_.Tell(MessageId::kSetOwner, {}, {}, Ack::kNone));
+  RETURN_IF_ERROR(frontend_->Tell(MessageId::kSetOwner, {}, {}, Ack::kNone));
   // QEMU asks twice.
-  ASSIGN_OR_RETURN(const uint64_t again, frontend_.Ask<uint64_t>(MessageId::kGetFeatures));
+  ASSIGN_OR_RETURN(const uint64_t again, frontend_->Ask<uint64_t>(MessageId::kGetFeatures));
   if (again != offered) return Errno(EBADMSG);
   return {};
 }
@@ -112,7 +114,7 @@ void Machine::MakeQueues() {
   queue.indirect = (features_ & user::kFeatureIndirectDesc) != 0;
   queue.event_idx = (features_ & user::kFeatureEventIdx) != 0;
   for (uint32_t i = 0; i < 1 + options_.request_queues; ++i) {
-    queues_.push_back(std::make_unique<DriverQueue>(&ram_, frontend_.socket(), queue));
+    queues_.push_back(std::make_unique<DriverQueue>(&ram_, frontend_->socket(), queue));
   }
   bases_.assign(queues_.size(), 0);
 }
@@ -122,11 +124,43 @@ ErrnoOr<void> Machine::SendMemory() {
   if (is_qemu() && has(user::kProtocolConfigureMemSlots)) {
     if (std::exchange(memory_sent_, true)) return {};
     for (const RegionLayout& region : ram_.regions()) {
-      RETURN_IF_ERROR(frontend_.AddRegion(region, ram_.file(), qemu_ack()));
+      RETURN_IF_ERROR(frontend_->AddRegion(region, ram_.file(), qemu_ack()));
     }
     return {};
   }
-  return frontend_.SetMemoryTable(ram_, ack());
+  return frontend_->SetMemoryTable(ram_, ack());
+}
+
+ErrnoOr<void> Machine::SendInflight() {
+  if (!options_.track_inflight) return {};
+  if (!has(user::kProtocolInflightShmfd)) return Errno(EPROTO);
+  if (!inflight_.valid()) {
+    const user::InflightArea wanted = {.size = 0,
+                                       .offset = 0,
+                                       .num_queues = static_cast<uint16_t>(num_queues()),
+                                       .queue_size = queues_[0]->size(),
+                                       .padding = 0};
+    RETURN_IF_ERROR(
+        frontend_->Send(MessageId::kGetInflightFd, std::as_bytes(std::span(&wanted, 1))));
+    ASSIGN_OR_RETURN(Frontend::Reply reply, frontend_->Receive(MessageId::kGetInflightFd));
+    if (reply.payload.size() != sizeof(inflight_area_) || reply.fds.size() != 1) {
+      return Errno(EBADMSG);
+    }
+    std::memcpy(&inflight_area_, reply.payload.data(), sizeof(inflight_area_));
+    inflight_ = std::move(reply.fds[0]);
+  }
+  return frontend_->TellWithFd(MessageId::kSetInflightFd, inflight_area_, inflight_, qemu_ack());
+}
+
+ErrnoOr<void> Machine::Reconnect(UniqueFd socket) {
+  frontend_.emplace(std::move(socket));
+  memory_sent_ = false;
+  RETURN_IF_ERROR(Handshake());
+  for (size_t i = 0; i < num_queues(); ++i) {
+    queues_[i]->Reattach(frontend_->socket());
+    bases_[i] = queues_[i]->next_available();
+  }
+  return Start();
 }
 
 ErrnoOr<void> Machine::SetUpRing(uint32_t index) {
@@ -139,47 +173,48 @@ ErrnoOr<void> Machine::SetUpRing(uint32_t index) {
                                    .avail = ram_.UserAddress(queue.available().guest_address),
                                    .log = 0};
   if (is_qemu()) {
-    RETURN_IF_ERROR(frontend_.Tell(MessageId::kSetVringNum,
-                                   user::VringState{.index = index, .num = queue.size()}));
-    RETURN_IF_ERROR(frontend_.Tell(MessageId::kSetVringBase, base));
-    RETURN_IF_ERROR(frontend_.Tell(MessageId::kSetVringAddr, address));
+    RETURN_IF_ERROR(frontend_->Tell(MessageId::kSetVringNum,
+                                    user::VringState{.index = index, .num = queue.size()}));
+    RETURN_IF_ERROR(frontend_->Tell(MessageId::kSetVringBase, base));
+    RETURN_IF_ERROR(frontend_->Tell(MessageId::kSetVringAddr, address));
     queue.Kick();
     RETURN_IF_ERROR(
-        frontend_.SetVringFd(MessageId::kSetVringKick, index, queue.kick_fd(), Ack::kNone));
-    return frontend_.SetVringFd(MessageId::kSetVringCall, index, masked_call_, Ack::kNone);
+        frontend_->SetVringFd(MessageId::kSetVringKick, index, queue.kick_fd(), Ack::kNone));
+    return frontend_->SetVringFd(MessageId::kSetVringCall, index, masked_call_, Ack::kNone);
   }
-  RETURN_IF_ERROR(frontend_.Tell(MessageId::kSetVringAddr, address, ack()));
-  RETURN_IF_ERROR(frontend_.Tell(MessageId::kSetVringBase, base, ack()));
-  RETURN_IF_ERROR(frontend_.SetVringFd(MessageId::kSetVringCall, index, queue.call_fd(), ack()));
-  return frontend_.SetVringFd(MessageId::kSetVringKick, index, queue.kick_fd(), ack());
+  RETURN_IF_ERROR(frontend_->Tell(MessageId::kSetVringAddr, address, ack()));
+  RETURN_IF_ERROR(frontend_->Tell(MessageId::kSetVringBase, base, ack()));
+  RETURN_IF_ERROR(frontend_->SetVringFd(MessageId::kSetVringCall, index, queue.call_fd(), ack()));
+  return frontend_->SetVringFd(MessageId::kSetVringKick, index, queue.kick_fd(), ack());
 }
 
 ErrnoOr<void> Machine::Enable(bool on) {
   for (uint32_t i = 0; i < num_queues(); ++i) {
     // QEMU 10 waits for the last one.
     const bool last = options_.vmm == Vmm::kQemu10 && on && i + 1 == num_queues();
-    RETURN_IF_ERROR(frontend_.Tell(MessageId::kSetVringEnable,
-                                   user::VringState{.index = i, .num = on ? 1u : 0u},
-                                   last ? qemu_ack() : ack()));
+    RETURN_IF_ERROR(frontend_->Tell(MessageId::kSetVringEnable,
+                                    user::VringState{.index = i, .num = on ? 1u : 0u},
+                                    last ? qemu_ack() : ack()));
   }
   return {};
 }
 
 ErrnoOr<void> Machine::Start() {
-  RETURN_IF_ERROR(frontend_.Tell(MessageId::kSetFeatures, features_, ack()));
+  RETURN_IF_ERROR(frontend_->Tell(MessageId::kSetFeatures, features_, ack()));
   RETURN_IF_ERROR(SendMemory());
   if (!is_qemu()) {
     for (uint32_t i = 0; i < num_queues(); ++i) {
-      RETURN_IF_ERROR(frontend_.Tell(
+      RETURN_IF_ERROR(frontend_->Tell(
           MessageId::kSetVringNum, user::VringState{.index = i, .num = queues_[i]->size()}, ack()));
     }
   }
+  RETURN_IF_ERROR(SendInflight());
   for (uint32_t i = 0; i < num_queues(); ++i) RETURN_IF_ERROR(SetUpRing(i));
   RETURN_IF_ERROR(Enable(true));
   if (is_qemu()) {
     for (uint32_t i = 0; i < num_queues(); ++i) {
       RETURN_IF_ERROR(
-          frontend_.SetVringFd(MessageId::kSetVringCall, i, queues_[i]->call_fd(), Ack::kNone));
+          frontend_->SetVringFd(MessageId::kSetVringCall, i, queues_[i]->call_fd(), Ack::kNone));
     }
   }
   return {};
@@ -190,8 +225,8 @@ ErrnoOr<void> Machine::Stop() {
   for (uint32_t i = 0; i < num_queues(); ++i) {
     const user::VringState which = {.index = i, .num = 0};
     ASSIGN_OR_RETURN(const user::VringState base,
-                     frontend_.Ask<user::VringState>(MessageId::kGetVringBase,
-                                                     std::as_bytes(std::span(&which, 1))));
+                     frontend_->Ask<user::VringState>(MessageId::kGetVringBase,
+                                                      std::as_bytes(std::span(&which, 1))));
     if (base.index != i) return Errno(EBADMSG);
     bases_[i] = base.num;
   }
@@ -201,7 +236,7 @@ ErrnoOr<void> Machine::Stop() {
 ErrnoOr<void> Machine::Reboot() {
   RETURN_IF_ERROR(Stop());
   if (options_.vmm == Vmm::kQemu10 && has(user::kProtocolResetDevice)) {
-    RETURN_IF_ERROR(frontend_.Tell(MessageId::kResetDevice, {}, {}, Ack::kNone));
+    RETURN_IF_ERROR(frontend_->Tell(MessageId::kResetDevice, {}, {}, Ack::kNone));
   }
   for (size_t i = 0; i < num_queues(); ++i) {
     queues_[i]->Reset();

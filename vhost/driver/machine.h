@@ -18,6 +18,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "gofer/base/errno.h"
@@ -38,6 +39,8 @@ struct MachineOptions {
   // Two regions of the same file, with the hole at 4 GiB between them if there is more than that.
   // Small guests are split too, so that the second one is used.
   uint64_t ram_bytes = 64 << 20;
+  // The device notes requests in memory of ours, so that another one can go on with them (Reconnect).
+  bool track_inflight = false;
   // Other regions instead; ram_bytes is then without a meaning.
   std::vector<GuestRam::Piece> memory = {};
 };
@@ -49,6 +52,9 @@ class Machine {
 
   // DRIVER_OK, or `cont` after Stop: everything from SET_FEATURES to ENABLE.
   ErrnoOr<void> Start();
+  // The device has gone while the guest ran; another one is at `socket`. As cloud-hypervisor does it:
+  // the handshake and the whole start once more, with the requests that were noted.
+  ErrnoOr<void> Reconnect(UniqueFd socket);
   // `stop`, or the guest halts: the rings keep what they have.
   ErrnoOr<void> Stop();
   // The guest boots anew: Stop, RESET_DEVICE where the VMM sends it, and rings as new.
@@ -60,7 +66,7 @@ class Machine {
   size_t num_queues() const { return queues_.size(); }
   DriverQueue& queue(size_t index) { return *queues_[index]; }
   GuestRam& ram() { return ram_; }
-  Frontend& frontend() { return frontend_; }
+  Frontend& frontend() { return *frontend_; }
 
   // What was negotiated.
   uint64_t features() const { return features_; }
@@ -79,12 +85,13 @@ class Machine {
   ErrnoOr<void> Handshake();
   void MakeQueues();
   ErrnoOr<void> SendMemory();
+  ErrnoOr<void> SendInflight();
   ErrnoOr<void> SetUpRing(uint32_t index);
   ErrnoOr<void> Enable(bool on);
 
   const MachineOptions options_;
   GuestRam ram_;
-  Frontend frontend_;
+  std::optional<Frontend> frontend_;
   // What QEMU has called while the guest cannot take interrupts. Nobody looks at it.
   const UniqueFd masked_call_;
   UniqueFd backend_channel_;  // kept open; nothing is read from it
@@ -92,6 +99,8 @@ class Machine {
   uint64_t protocol_features_ = 0;
   uint64_t device_queues_ = 0;
   bool memory_sent_ = false;
+  UniqueFd inflight_;
+  user::InflightArea inflight_area_ = {};
   std::vector<std::unique_ptr<DriverQueue>> queues_;
   std::vector<uint32_t> bases_;
 };

@@ -21,7 +21,10 @@ size_t DeviceOptions::DefaultHelpers() {
 }
 
 Device::Device(fuse::Session* session, const DeviceOptions& options)
-    : session_(*session), max_helpers_(options.max_helpers), slots_(options.max_requests) {
+    : session_(*session),
+      max_helpers_(options.max_helpers),
+      awaits_guest_(options.restored),
+      slots_(options.max_requests) {
   if (options.max_workers > 0) workers_.emplace(session_, options.max_workers);
   if (options.tag.empty()) return;
   config_.emplace();
@@ -37,6 +40,7 @@ std::span<const std::byte> Device::config() const {
 }
 
 absl::Status Device::Attach(uint32_t index, vhost::VirtQueue& queue, BorrowedFd kick) {
+  awaits_guest_ = false;
   // The guest has been saved, and goes on here.
   if (const absl::Status taken = session_.TakeLocksAgain(); !taken.ok()) {
     LOG(ERROR) << "virtio-fs: " << taken.message();

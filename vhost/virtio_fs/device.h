@@ -43,6 +43,10 @@ struct DeviceOptions {
   // Workers that help a queue that is always full.
   size_t max_helpers = DefaultHelpers();
 
+  // The session was restored and is for the guest to go on with: a reset before the first ring is
+  // served, which front-ends begin with, leaves it as it is.
+  bool restored = false;
+
   // As many as leave the guest half of the processors.
   static size_t DefaultHelpers();
 };
@@ -57,11 +61,14 @@ class Device final : public vhost::user::Device {
   void Wake(uint32_t index) override;
   void Detach(uint32_t index) override;
   void CancelWaiting() override { session_.CancelDeferred(); }
-  void Reset() override { session_.Reset(); }
+  void Reset() override {
+    if (!awaits_guest_) session_.Reset();
+  }
 
  private:
   fuse::Session& session_;
   const size_t max_helpers_;
+  bool awaits_guest_;  // for whom the session was restored
   std::optional<Config> config_;
   SlotPool slots_;
   std::optional<WorkerPool> workers_;
