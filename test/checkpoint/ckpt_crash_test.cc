@@ -1,7 +1,8 @@
 // The gofer, or the command that saves it, is killed at every system call of a save, and at random
-// (A-101, 116): there is the old image or the new one, whole; a gofer that lives serves on; what is
-// left behind is one file at most, and only when the command was killed, which nobody can help: the
-// next save removes it. And the order of the calls by which the same holds when the machine stops.
+// there is the old image or the new one, whole; a gofer that lives
+// serves on; what is left behind is one file at most, and only when the command was killed, which
+// nobody can help: the next save removes it. And the order of the calls by which the same holds
+// when the machine stops.
 //
 // More kills at random times: --test_env=CRASH_ROUNDS=1000.
 

@@ -1,5 +1,5 @@
-// Files that are open and deleted: a very large one that is nearly empty, very many, and more
-// than may be kept. They are saved in the room that their data takes, or the save names them.
+// Files that are open and deleted: a very large one that is nearly empty, very many, and
+// more than may be kept. They are saved in the room that their data takes, or the save names them.
 
 #include <fcntl.h>
 #include <sys/resource.h>

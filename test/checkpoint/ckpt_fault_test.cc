@@ -1,6 +1,6 @@
-// Each system call of a save and of a restore fails once: the old image is intact or the new
-// one is whole, the gofer serves on, and who asked is told why; what is restored is right or is not
-// served at all. And disks that are really full.
+// Each system call of a save and of a restore fails once: the old image is intact or
+// the new one is whole, the gofer serves on, and who asked is told why; what is restored is right
+// or is not served at all. And disks that are really full.
 //
 // The calls fail in the shipped programs, by SystemCallTracer: a build with the fault seam would be
 // another program, which CI would have to build and which nobody runs. In CI each call gets two of the

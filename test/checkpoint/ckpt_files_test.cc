@@ -1,6 +1,6 @@
-// The files of an image and what lies around them (A-103, 120): links that somebody planted at its
-// name or at one of its temporary names, what else may be there, who may read it, and secrets, which
-// nothing but the image has.
+// The files of an image and what lies around them: links that somebody planted at
+// its name or at one of its temporary names, what else may be there, who may read it, and secrets,
+// which nothing but the image has.
 
 #include <fcntl.h>
 #include <sys/stat.h>

@@ -1,6 +1,6 @@
-// Who is given a file after a restore (A-113, 114, 117): the one who had it, or nobody. Files that
-// look the same, have the same number, swapped their names, lie on another mount or below another
-// root, or change places while the restore runs.
+// Who is given a file after a restore: the one who had it, or nobody. Files
+// that look the same, have the same number, swapped their names, lie on another mount or below
+// another root, or change places while the restore runs.
 
 #include <fcntl.h>
 #include <sched.h>

@@ -1,7 +1,7 @@
-// Images whose digest fits and that no gofer has written (A-104...112): each field of each message
-// changed, cut at every byte, every bit flipped, and bombs that are small on the disk. All are refused
-// in bounded time and memory, or mean something that is harmless: then the restore of them leaves
-// alone what is outside the tree, and does not end the process.
+// Images whose digest fits and that no gofer has written: each field of each
+// message changed, cut at every byte, every bit flipped, and bombs that are small on the disk. All
+// are refused in bounded time and memory, or mean something that is harmless: then the restore of
+// them leaves alone what is outside the tree, and does not end the process.
 
 #include <nettle/sha2.h>
 #include <sys/resource.h>

@@ -1,6 +1,6 @@
-// Images of every version that was ever given out restore: each file in testdata is one, made
-// on another machine, with a client of each kind that has open all that can be open. And what a
-// version does not know it refuses, and says which one would.
+// Images of every version that was ever given out restore: each file in testdata is
+// one, made on another machine, with a client of each kind that has open all that can be open. And
+// what a version does not know it refuses, and says which one would.
 //
 // When the format changes, the image of the version before stays, and one of the new version is added:
 //   bazel test //test/checkpoint:ckpt_versions_test --test_env=CKPT_WRITE_IMAGE=$PWD/test/checkpoint/testdata/1.1.img

@@ -1,5 +1,7 @@
 // Clients that take all they can get: each limit is reached, answers as documented, and holds nobody
-// else up; when they have gone, everything is given back. Attacks.
+// else up; when they have gone, everything is given back. Attacks.
+//
+// A guest that opens and looks up all it can is in guest_process_test.
 //
 // Source: spec/security.md s.5; SECURITY.md, "Limits".
 
@@ -7,13 +9,24 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <atomic>
+#include <cstddef>
 #include <memory>
+#include <span>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "fuse/wire/abi.h"
 #include "test/hostile/hostile_process.h"
+#include "test/support/results.h"
+#include "test/support/vhost_daemon.h"
+#include "vhost/driver/frontend.h"
+#include "vhost/driver/fuse_client.h"
+#include "vhost/driver/machine.h"
 
 namespace gofer::testing {
 namespace {
@@ -100,5 +113,136 @@ TEST_F(LimitsTest, Connections) {
   EXPECT_EQ(clients.size(), 1023u) << "one that goes makes room for another";
 }
 
+// What each thing that a client can have costs, so that all that there may be of them fits: a million
+// names in 512 MiB, and a connection in its windows and the two buffers of its socket.
+TEST_F(LimitsTest, Memory) {
+  constexpr int kNames = 1000;
+  constexpr size_t kClients = 5;
+  tree_.Mkdir("names");
+  for (int i = 0; i < kNames; ++i) tree_.Write(absl::StrCat("names/f", i), "");
+  Start({"--donate_fds=never"});
+
+  std::unique_ptr<Client> hostile = Connect();
+  const ErrnoOr<Inode> dir = Walk(*hostile, "names");
+  ASSERT_TRUE(dir.ok());
+  const size_t before_names = ResidentKiB();
+  for (int i = 0; i < kNames; ++i) {
+    Inode inode;
+    const auto walked =
+        hostile->client.Walk(dir->control_fd, {absl::StrCat("f", i)}, std::span(&inode, 1));
+    ASSERT_TRUE(walked.ok() && walked->count == 1) << i;
+  }
+  const size_t names_kib = ResidentKiB() - before_names;
+  EXPECT_LT(names_kib * (1'000'000 / kNames), size_t{512} << 10) << "KiB for a million names";
+  hostile.reset();
+
+  // All four windows of each connection and its socket's buffers, as full as they can be.
+  const ErrnoOr<Inode> file = Walk(*honest_, "file");
+  ASSERT_TRUE(file.ok());
+  ASSERT_TRUE(honest_->client.Close({file->control_fd}).ok());
+  const size_t before_clients = ResidentKiB();
+  std::vector<std::unique_ptr<Client>> clients;
+  std::vector<std::byte> most(2'000'000);
+  for (size_t i = 0; i < kClients; ++i) {
+    clients.push_back(Connect());
+    ASSERT_NE(clients.back(), nullptr);
+    lisafs::Client& client = clients.back()->client;
+    const ErrnoOr<Inode> own = Walk(*clients.back(), "file");
+    ASSERT_TRUE(own.ok());
+    const auto open = client.OpenAt(own->control_fd, O_RDWR);
+    ASSERT_TRUE(open.ok());
+    const auto fill = [&](const lisafs::Calls& calls) {
+      EXPECT_TRUE(calls.PWrite(open->fd, most, 0).ok());
+      EXPECT_TRUE(calls.PRead(open->fd, most, 0).ok());
+    };
+    fill(client.over_socket());
+    for (size_t k = 0; k < lisafs::kMaxChannels; ++k) {
+      const auto channel = client.OpenChannel();
+      ASSERT_TRUE(channel.ok());
+      fill(client.over_channel(*channel));
+    }
+  }
+  const size_t each_kib = (ResidentKiB() - before_clients) / kClients;
+  EXPECT_LT(each_kib, size_t{13} << 10) << "8 MiB of windows, 4 MiB of buffers, and threads";
+  ExpectHonestServed();
+  RecordProperty("bytes_per_name", static_cast<int>(names_kib * 1024 / kNames));
+  RecordProperty("kib_per_connection", static_cast<int>(each_kib));
+}
+
 }  // namespace
 }  // namespace gofer::testing
+
+namespace gofer::vhost {
+namespace {
+
+using driver::Frontend;
+using driver::FuseClient;
+using driver::Machine;
+using testing::GoferBinary;
+using testing::Must;
+using testing::VhostDaemon;
+
+// A ring that is always full, and a guest beside it that asks for little.
+TEST(LimitsOfGuests, AFullRing) {
+  constexpr size_t kDepth = 64;
+  const testing::TempTree tree;
+  tree.Write("f", "content");
+  VhostDaemon daemon(
+      absl::StrCat(GoferBinary(), " serve --root={dir} --vhost_user_socket={socket},{socket}2"),
+      tree.path());
+  const auto boot = [](UniqueFd socket) {
+    std::unique_ptr<Machine> machine = Must(
+        Machine::Attach(std::move(socket),
+                        {.vmm = driver::Vmm::kQemu7, .request_queues = 1, .ram_bytes = 16 << 20}));
+    Must(machine->Start());
+    return machine;
+  };
+  std::unique_ptr<Machine> hostile_machine = boot(daemon.TakeSocket());
+  std::unique_ptr<Machine> machine =
+      boot(Must(Frontend::Connect(absl::StrCat(daemon.socket_path(), "2"))));
+  auto honest = std::make_unique<FuseClient>(machine.get());
+  Must(honest->Init());
+
+  std::atomic<bool> done{false};
+  std::atomic<uint64_t> answered{0};
+  std::thread flood([&] {
+    FuseClient client(hostile_machine.get(), {.depth = kDepth, .data_bytes = 4096});
+    Must(client.Init());
+    const auto submit = [&](driver::Slot& slot) {
+      slot.Arguments().Write(fuse::GetattrIn{});
+      client.Submit(slot, fuse::Opcode::kGetattr, fuse::NodeId::kRoot,
+                    {.result = sizeof(fuse::AttrOut)});
+    };
+    for (size_t i = 0; i < kDepth; ++i) {
+      if (driver::Slot* const slot = client.Acquire(); slot != nullptr) submit(*slot);
+    }
+    while (!done) {
+      driver::Slot* const slot = Must(client.Next());
+      ++answered;
+      submit(*slot);
+    }
+    while (client.in_flight() > 0) client.Release(*Must(client.Next()));
+  });
+  // Of a few windows the best: what else the machine does makes one worse, never better.
+  absl::Duration best = absl::InfiniteDuration();
+  for (int window = 0; window < 4 && best > absl::Milliseconds(10); ++window) {
+    std::vector<absl::Duration> took;
+    for (int i = 0; i < 300; ++i) {
+      const absl::Time start = absl::Now();
+      Must(honest->Getattr(fuse::NodeId::kRoot));
+      took.push_back(absl::Now() - start);
+    }
+    best = std::min(best, testing::Percentile99(took));
+  }
+  done = true;
+  flood.join();
+  EXPECT_LE(best, absl::Milliseconds(10));
+  EXPECT_GT(answered, kDepth) << "the ring itself is served too";
+  hostile_machine.reset();
+  honest.reset();
+  machine.reset();
+  EXPECT_EQ(daemon.Wait(absl::Seconds(5)), 0) << daemon.Stderr();
+}
+
+}  // namespace
+}  // namespace gofer::vhost

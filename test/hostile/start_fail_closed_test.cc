@@ -1,5 +1,5 @@
 // A start in which one system call fails ends the process before a client is served, whichever call
-// that is. Attack A-127.
+// that is. Attack.
 //
 // The kernel itself makes them fail, by a filter that the test puts on before it starts the binary
 // that ships.
