@@ -24,7 +24,9 @@ std::vector<Fact> Facts() {
        {"serve", "restore", "checkpoint", "status", "confinement", "purge", "stop", "inspect",
         "capabilities"}},
       {"personalities", {"runsc-gofer", "virtiofsd"}},
-      {"ways_in", {"lisafs_fd", "lisafs_socket", "vhost_user_fd", "vhost_user_socket"}},
+      {"ways_in",
+       {"lisafs_fd", "lisafs_socket", "vhost_user_fd", "vhost_user_socket", "fuse_fd",
+        "fuse_mountpoint"}},
       {"lisafs_clients", {"2022-12", "2024-07", "2026-08"}},
       {"sandbox", {"namespace", "chroot", "none"}},
       {"namespaces", {"mount", "ipc", "net", "uts", "user", "pid"}},
@@ -57,10 +59,10 @@ std::string CapabilitiesAsJson() {
 }
 
 std::string VhostUserCapabilities() {
-  // "migrate-precopy" belongs here once a guest's state can be handed over.
   return "{\n"
          "  \"type\": \"fs\",\n"
          "  \"features\": [\n"
+         "    \"migrate-precopy\",\n"
          "    \"separate-options\"\n"
          "  ]\n"
          "}\n";

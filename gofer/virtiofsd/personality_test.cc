@@ -471,7 +471,8 @@ TEST_F(PersonalityTest, WithoutSyslogTheLogIsOnStderr) {
 
 TEST_F(PersonalityTest, WhatOnlyPrints) {
   EXPECT_EQ(Outcome({"--print-capabilities"}),
-            "0 {\n  \"type\": \"fs\",\n  \"features\": [\n    \"separate-options\"\n  ]\n}\n");
+            "0 {\n  \"type\": \"fs\",\n  \"features\": [\n    \"migrate-precopy\",\n    "
+            "\"separate-options\"\n  ]\n}\n");
   EXPECT_EQ(Outcome({"--print-capabilities", "--shared-dir=/none", "--cache=never"}).substr(0, 3),
             "0 {");
   EXPECT_EQ(Outcome({"--version"}).substr(0, 19), "0 virtiofsd 1.13.2 ");
