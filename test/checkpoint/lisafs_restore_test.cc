@@ -21,14 +21,13 @@
 #include "checkpoint/load.h"
 #include "checkpoint/save.h"
 #include "gmock/gmock.h"
-#include "gofer/base/status_macros.h"
 #include "gofer/fs/tree_restore.h"
 #include "gofer/sys/own_directory.h"
 #include "gtest/gtest.h"
 #include "lisafs/client/client.h"
-#include "lisafs/server/server.h"
 #include "lisafs/server/state.h"
-#include "test/support/session.h"
+#include "test/checkpoint/life.h"
+#include "test/support/results.h"
 #include "test/support/temp_tree.h"
 
 namespace gofer::testing {
@@ -39,71 +38,6 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-// One life of a gofer: a Filesystem, a Server on it, and one client.
-class Life {
- public:
-  explicit Life(const TempTree& tree, const lisafs::ServerOptions& options) {
-    auto created = fs::Filesystem::Create(tree.OpenPath(), Must(sys::OpenProcSelfFd()), {});
-    CHECK(created.ok()) << created.status();
-    filesystem_ = *std::move(created);
-    server_ = std::make_unique<lisafs::Server>(filesystem_.get(), options);
-    int fds[2];
-    PCHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
-    client_ = std::make_unique<lisafs::Client>(UniqueFd(fds[0]));
-    server_end_ = UniqueFd(fds[1]);
-  }
-  ~Life() {
-    client_.reset();
-    server_->Wait();
-  }
-
-  void Start() {
-    const absl::Status added = server_->AddConnection(std::move(server_end_), {});
-    CHECK(added.ok()) << added;
-    root_ = Must(client_->Mount()).root.control_fd;
-  }
-  // With a restored tree and what the client could name.
-  absl::Status Restore(fs::FilesystemState files, const lisafs::ServerState& state,
-                       const fs::RestoreOptions& options = {}) {
-    fs::TreeRestore tree(*filesystem_, std::move(files), options);
-    report_ = tree.Examine();
-    RETURN_IF_ERROR(tree.Take());
-    RETURN_IF_ERROR(
-        server_->RestoreConnection(std::move(server_end_), {}, state.connections.at(0), tree));
-    return server_->StartRestored();
-  }
-
-  lisafs::Client* operator->() { return client_.get(); }
-  lisafs::Server& server() { return *server_; }
-  fs::Filesystem& filesystem() { return *filesystem_; }
-  FdId root() const { return root_; }
-  const fs::RestoreReport& report() const { return report_; }
-
-  FdId Walk(FdId from, absl::string_view name) {
-    lisafs::Inode inode;
-    const absl::string_view names[] = {name};
-    const lisafs::WalkResult walked = Must(client_->Walk(from, names, std::span(&inode, 1)));
-    CHECK_EQ(walked.count, 1u) << name;
-    return inode.control_fd;
-  }
-  std::string Read(FdId file, size_t size, uint64_t offset = 0) {
-    std::string text(size, '\0');
-    text.resize(Must(client_->PRead(file, std::as_writable_bytes(std::span(text)), offset)));
-    return text;
-  }
-  size_t Write(FdId file, absl::string_view text, uint64_t offset = 0) {
-    return Must(client_->PWrite(file, std::as_bytes(std::span(text.data(), text.size())), offset));
-  }
-
- private:
-  std::unique_ptr<fs::Filesystem> filesystem_;
-  std::unique_ptr<lisafs::Server> server_;
-  UniqueFd server_end_;
-  std::unique_ptr<lisafs::Client> client_;
-  FdId root_{};
-  fs::RestoreReport report_;
-};
-
 class LisafsRestoreTest : public ::testing::Test {
  protected:
   LisafsRestoreTest() {
@@ -111,7 +45,7 @@ class LisafsRestoreTest : public ::testing::Test {
     tree_.Mkdir("dir");
     tree_.Write("dir/file", "content");
     tree_.Write("top", "top of the tree");
-    before_ = std::make_unique<Life>(tree_, options_);
+    before_ = std::make_unique<Life>(tree_.OpenPath(), options_);
     before_->Start();
   }
 
@@ -143,7 +77,7 @@ class LisafsRestoreTest : public ::testing::Test {
   void Restore(const fs::RestoreOptions& options = {}) { RestoreAt(tree_, options); }
   void RestoreAt(const TempTree& tree, const fs::RestoreOptions& options) {
     EndFirst();
-    after_ = std::make_unique<Life>(tree, options_);
+    after_ = std::make_unique<Life>(tree.OpenPath(), options_);
     const absl::Status restored = after_->Restore(files_, server_state_, options);
     ASSERT_TRUE(restored.ok()) << restored;
   }
@@ -415,7 +349,7 @@ TEST_F(LisafsRestoreTest, AStateThatLiesIsRefused) {
     lisafs::ServerState state = honest;
     state.connections[0].fds.push_back(fd);
     state.connections[0].next_id = next_id;
-    Life life(tree_, options_);
+    Life life(tree_.OpenPath(), options_);
     const absl::Status status = life.Restore(files_, state);
     return status.code() == absl::StatusCode::kDataLoss;
   };
