@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -201,6 +202,32 @@ TEST_F(PathRepairTest, ASearchReadsDirectoriesOfAnySize) {
   tree_.Rename("dir/file", "large/below/file");
   EXPECT_EQ(Repair().repaired, 1u);
   EXPECT_EQ(PathOf(file), "/large/below/file");
+}
+
+TEST_F(PathRepairTest, ADirectoryThatMayNotBeReadHidesWhatIsInIt) {
+  if (getuid() != 0) GTEST_SKIP() << "needs to become another user";
+  tree_.Mkdir("closed");
+  tree_.Mkdir("open");
+  for (const char* const name : {"", "dir", "dir/file", "dir/sub", "closed", "open"}) {
+    ASSERT_EQ(chown(tree_.At(name).c_str(), 65534, 65534), 0);
+  }
+  const testing::ChildEnd end = testing::InChild([&] {
+    // Who has changed users may not look at itself in /proc without the second call.
+    if (setresuid(65534, 65534, 65534) != 0 || prctl(PR_SET_DUMPABLE, 1) != 0) _exit(2);
+    auto fs = Filesystem::Create(tree_.OpenPath(), *sys::OpenProcSelfFd(), FilesystemOptions());
+    if (!fs.ok()) _exit(3);
+    fs_ = *std::move(fs);
+    const RefPtr<Dentry> hidden = Unopened("dir", "file");
+    const RefPtr<Dentry> found = Unopened("dir", "sub");
+    tree_.Rename("dir/file", "closed/file");
+    tree_.Rename("dir/sub", "open/sub");
+    if (chmod(tree_.At("closed").c_str(), 0) != 0) _exit(4);
+    const PathRepair result = Repair();
+    if (result.repaired != 1 || result.not_found != 1) _exit(5);
+    _exit(PathOf(found) == "/open/sub" ? 0 : 6);
+  });
+  EXPECT_EQ(end.signal, 0);
+  EXPECT_EQ(end.status, 0);
 }
 
 TEST_F(PathRepairTest, WhatLeftTheTreeIsNotFoundAndKeepsServing) {
