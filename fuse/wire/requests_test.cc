@@ -147,17 +147,20 @@ TEST(Requests, GoldenFields) {
   EXPECT_EQ(create->fixed.flags, 0100000u | O_CREAT | O_WRONLY | O_TRUNC);
   EXPECT_EQ(create->name, "a");
 
-  const auto rename =
-      DecodePair<Rename2In>("RENAME2", AsPayload(golden::Find(Opcode::kRename2).args()));
+  // What is decoded points into the request.
+  const golden::Request renamed = golden::Find(Opcode::kRename2);
+  const auto rename = DecodePair<Rename2In>("RENAME2", AsPayload(renamed.args()));
   EXPECT_EQ(rename->first, "a");
   EXPECT_EQ(rename->second, "b");
   EXPECT_EQ(rename->fixed.flags, 1u);
 
-  const auto link = DecodeNamed<LinkIn>("LINK", AsPayload(golden::Find(Opcode::kLink).args()));
+  const golden::Request linked = golden::Find(Opcode::kLink);
+  const auto link = DecodeNamed<LinkIn>("LINK", AsPayload(linked.args()));
   EXPECT_EQ(link->name, "c");
   EXPECT_EQ(link->fixed.oldnodeid, NodeId{0x100000000});
 
-  const auto symlink = DecodeSymlink(AsPayload(golden::Find(Opcode::kSymlink).args()), 0);
+  const golden::Request symlinked = golden::Find(Opcode::kSymlink);
+  const auto symlink = DecodeSymlink(AsPayload(symlinked.args()), 0);
   EXPECT_EQ(symlink->name, "s") << "the name comes first, then the target";
   EXPECT_EQ(symlink->target, "b");
 
@@ -172,11 +175,10 @@ TEST(Requests, GoldenFields) {
   EXPECT_EQ(owner->uid, 5u);
   EXPECT_EQ(owner->gid, 6u);
 
-  const auto old_set =
-      DecodeSetxattr(AsPayload(golden::Find(Opcode::kSetxattr).args()), /*setxattr_ext=*/false);
-  const auto new_set =
-      DecodeSetxattr(AsPayload(golden::Find(Opcode::kSetxattr, "SETXATTR_EXT granted").args()),
-                     /*setxattr_ext=*/true);
+  const golden::Request old_request = golden::Find(Opcode::kSetxattr);
+  const golden::Request new_request = golden::Find(Opcode::kSetxattr, "SETXATTR_EXT granted");
+  const auto old_set = DecodeSetxattr(AsPayload(old_request.args()), /*setxattr_ext=*/false);
+  const auto new_set = DecodeSetxattr(AsPayload(new_request.args()), /*setxattr_ext=*/true);
   for (const auto& set : {old_set, new_set}) {
     EXPECT_EQ(set->name, "user.x");
     EXPECT_EQ(set->value.size(), 1u);
