@@ -167,6 +167,10 @@ InodeState Snapshot::Ask(Dentry& dentry, uint32_t inode_row) {
   state.type = dentry.type();
   if (dentry.inode().lost()) return state;
   const ErrnoOr<sys::Attr> attr = filesystem_.Stat(dentry);
+  if (!attr.ok() && attr.error() == ESTALE && !inodes_[inode_row].is_open) {
+    inodes_[inode_row].is_out_of_reach = true;
+    return state;
+  }
   if (!attr.ok()) {
     Refuse(dentry, absl::StrCat("cannot be looked at: ", attr.error().ToString()));
     return state;
@@ -298,7 +302,22 @@ absl::Status Snapshot::Finish() {
     }
     state_.handles[row].position = *position;
   }
+  NoteOutOfReach();
   return Refused();
+}
+
+void Snapshot::NoteOutOfReach() {
+  const auto is_out_of_reach = [](const InodeRow& row) { return row.is_out_of_reach; };
+  if (std::none_of(inodes_.begin(), inodes_.end(), is_out_of_reach)) return;
+  for (uint32_t row = 1; row < state_.dentries.size(); ++row) {
+    DentryState& name = state_.dentries[row];
+    if (inodes_[name.inode].is_out_of_reach) {
+      name.deleted = true;
+      name.astray = false;
+    } else if (!name.deleted && state_.dentries[name.parent].deleted) {
+      Refuse(*dentries_[row], "lies in a directory that is not to be found any more");
+    }
+  }
 }
 
 absl::Status Snapshot::Refused() const {

@@ -86,6 +86,9 @@ class Snapshot {
     uint32_t prepared = kNoIndex;  // of prepared_
     uint32_t asked = kNoIndex;     // of asked_, which counts then
     bool is_open = false;
+    // Neither a name that clients know leads to it nor a descriptor of ours: whoever uses it gets
+    // ESTALE, now and after a restore.
+    bool is_out_of_reach = false;
   };
 
   // The row of the file of a name.
@@ -98,6 +101,8 @@ class Snapshot {
   uint32_t RowOfTwin(const Dentry& dentry, uint32_t parent, const std::string& name);
   void RefuseSharedNames();
   void SaveFifo(Dentry& dentry, uint32_t handle_row);
+  // What is out of reach has lost its names.
+  void NoteOutOfReach();
   absl::Status Refused() const;
   // What the host says of a file, by one of its names. Of what is deleted, not open and no regular
   // file nothing else is kept: whoever still knows it gets ESTALE after a restore.

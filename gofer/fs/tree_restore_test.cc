@@ -473,6 +473,26 @@ TEST_F(TreeRestoreTest, AFileWhoseOnlyNameInUseIsGoneIsRefusedIfItHasOthers) {
   EXPECT_THAT(snapshot_->Finish().message(), HasSubstr("/top: was removed"));
 }
 
+// As a guest knows many: by a listing, without a descriptor of ours.
+TEST_F(TreeRestoreTest, FilesThatTheHostHasTakenAwayFromUnderAClientAreStaleForGood) {
+  RefPtr<Dentry> removed = fs_->LookupUnopened(fs_->root(), N("top"))->dentry;
+  RefPtr<Dentry> replaced = fs_->LookupUnopened(*Walk("dir").dentry, N("file"))->dentry;
+  tree_.Unlink("top");
+  Replace(tree_, "dir/file");
+  ASSERT_EQ(ErrorOf(fs_->Stat(*removed)), ESTALE);
+  ASSERT_EQ(ErrorOf(fs_->Stat(*replaced)), ESTALE);
+  const uint32_t rows[] = {snapshot_->Add(*removed), snapshot_->Add(*replaced)};
+  removed = replaced = nullptr;
+  Save();
+  EXPECT_THAT(Examine().findings, IsEmpty());
+  ASSERT_TRUE(restore_->Take().ok());
+  for (const uint32_t row : rows) {
+    EXPECT_EQ(ErrorOf(fs_->Stat(*restore_->dentry(row))), ESTALE);
+  }
+  EXPECT_TRUE(fs_->Stat(*Walk("dir/file").dentry).ok())
+      << "what has the name now is as good as any";
+}
+
 TEST_F(TreeRestoreTest, WhatIsStaleStaysSoThroughAnotherSave) {
   const uint32_t row = Add("dir/file");
   const uint32_t open_row = AddOpen("top", O_RDONLY);
