@@ -109,16 +109,17 @@ double Slope(const std::vector<Sample>& samples) {
 }
 
 // Whether a save said no because of files that cannot be saved, as they may come to be at any time: a
-// directory that is gone, above an open file that is gone too; and a file of which a client knows no
-// name that is left.
+// directory that is gone and open; a file of which a client knows no name that is left; and one whose
+// directory the host takes away at that moment.
 bool IsRefusal(const absl::Status& saved) {
   constexpr absl::string_view kIntroduction = " files cannot be saved: ";
   const size_t list = saved.message().find(kIntroduction);
   if (list == absl::string_view::npos) return false;
   for (const absl::string_view file :
        absl::StrSplit(saved.message().substr(list + kIntroduction.size()), "; ")) {
-    if (!absl::EndsWith(file, ": is deleted, still in use, and no regular file") &&
-        !absl::EndsWith(file, ": was removed, and none of its other names is in use")) {
+    if (!absl::EndsWith(file, ": is deleted, still open, and no regular file") &&
+        !absl::EndsWith(file, ": was removed, and none of its other names is in use") &&
+        !absl::EndsWith(file, ": lies in a directory that is not to be found any more")) {
       return false;
     }
   }
