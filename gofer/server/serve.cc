@@ -214,6 +214,17 @@ class Readiness {
 
   std::vector<int> Descriptors() const { return {notify_socket_.get()}; }
 
+  // Has a service manager keep a mount, for whoever is started next: it comes as descriptor 3 and
+  // above then, see sd_pass_fds_with_names(3). One that it has already is kept once, and it lets go
+  // of it when the mount is gone.
+  void Keep(BorrowedFd fuse) const {
+    if (!notify_socket_.valid()) return;
+    std::string text = "FDSTORE=1\nFDNAME=fuse";
+    struct iovec part = {.iov_base = text.data(), .iov_len = text.size()};
+    const ErrnoOr<void> sent = sys::SendAll(notify_socket_, {&part, 1}, {&fuse, 1});
+    if (!sent.ok()) LOG(WARNING) << "NOTIFY_SOCKET: FDSTORE: " << sent.error().ToString();
+  }
+
   // A waiter that has gone away is no reason not to serve.
   void Announce() {
     if (ready_fd_.valid()) (void)sys::WriteAll(ready_fd_, "\n").ok();
@@ -432,6 +443,7 @@ absl::StatusOr<ServiceEnd> Serve(const ServeOptions& given) {
   }
   ASSIGN_OR_RETURN(std::vector<ListeningMount> listening, Listen(options));
   ASSIGN_OR_RETURN(std::vector<VhostUserSocket> vhost_user, VhostUserSockets(options));
+  for (const int fd : options.fuse_fd()) readiness.Keep(BorrowedFd(fd));
   ASSIGN_OR_RETURN(std::vector<FuseDevice> fuse_devices, FuseDevices(options));
   ASSIGN_OR_RETURN(std::vector<ControlSocket> control_sockets, ControlSockets(options));
   ASSIGN_OR_RETURN(const uint64_t descriptor_limit, SetDescriptorLimit(options));

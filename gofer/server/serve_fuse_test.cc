@@ -2,21 +2,32 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <signal.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 
+#include <array>
+#include <cstddef>
+#include <map>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "glog/logging.h"
+#include "gofer/base/errno.h"
+#include "gofer/base/unique_fd.h"
+#include "gofer/sys/socket.h"
 #include "gtest/gtest.h"
 #include "test/support/forked.h"
 #include "test/support/gofer_process.h"
@@ -42,16 +53,28 @@ class ServeFuseTest : public ::testing::Test {
   }
 
   // One that serves.
-  std::unique_ptr<GoferProcess> Start(std::vector<std::string> flags, std::map<int, int> fds = {}) {
+  std::unique_ptr<GoferProcess> Start(std::vector<std::string> flags, std::map<int, int> fds = {},
+                                      std::vector<std::string> environment = {}) {
     testing::Pipe ready = testing::MakePipe();
     fds[9] = ready.write.get();
     std::vector<std::string> arguments = {"serve", Root(), "--ready_fd=9"};
     arguments.insert(arguments.end(), flags.begin(), flags.end());
-    auto gofer = std::make_unique<GoferProcess>(
-        GoferStart{.arguments = std::move(arguments), .fds = std::move(fds)});
+    auto gofer = std::make_unique<GoferProcess>(GoferStart{.arguments = std::move(arguments),
+                                                           .fds = std::move(fds),
+                                                           .environment = std::move(environment)});
     ready.write.Reset();
     CHECK_EQ(testing::ReadPipe(ready.read), "\n") << gofer->Stderr();
     return gofer;
+  }
+  // A mount without a server: of the returned descriptor.
+  UniqueFd MountByCaller() const {
+    UniqueFd device(open("/dev/fuse", O_RDWR | O_CLOEXEC));
+    PCHECK(device.valid());
+    const std::string data = absl::StrCat(
+        "fd=", device.get(), ",rootmode=40000,user_id=0,group_id=0,default_permissions");
+    PCHECK(mount("caller", tree_.At("mnt").c_str(), "fuse", MS_NOSUID | MS_NODEV, data.c_str()) ==
+           0);
+    return device;
   }
   std::string Root() const { return absl::StrCat("--root=", tree_.At("served")); }
   std::string Mountpoint() const { return absl::StrCat("--fuse_mountpoint=", tree_.At("mnt")); }
@@ -168,12 +191,7 @@ TEST_F(ServeFuseTest, ReadonlyIsReadonly) {
 }
 
 TEST_F(ServeFuseTest, OneThatTheCallerHasMounted) {
-  UniqueFd device(open("/dev/fuse", O_RDWR | O_CLOEXEC));
-  ASSERT_TRUE(device.valid());
-  const std::string data =
-      absl::StrCat("fd=", device.get(), ",rootmode=40000,user_id=0,group_id=0,default_permissions");
-  ASSERT_EQ(mount("caller", tree_.At("mnt").c_str(), "fuse", MS_NOSUID | MS_NODEV, data.c_str()),
-            0);
+  UniqueFd device = MountByCaller();
   {
     const auto gofer = Start({"--fuse_fd=7"}, {{7, device.get()}});
     EXPECT_EQ(tree_.Read("mnt/file"), "content");
@@ -184,6 +202,30 @@ TEST_F(ServeFuseTest, OneThatTheCallerHasMounted) {
   device.Reset();
   EXPECT_EQ(access(tree_.At("mnt/other").c_str(), F_OK), -1);
   EXPECT_EQ(errno, ENOTCONN);
+  EXPECT_EQ(umount2(tree_.At("mnt").c_str(), MNT_DETACH), 0);
+}
+
+TEST_F(ServeFuseTest, AServiceManagerKeepsTheMount) {
+  const UniqueFd device = MountByCaller();
+  const UniqueFd manager(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  struct sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  tree_.At("notify").copy(address.sun_path, sizeof(address.sun_path) - 1);
+  ASSERT_EQ(bind(manager.get(), reinterpret_cast<struct sockaddr*>(&address), sizeof(address)), 0);
+  const auto gofer = Start({"--fuse_fd=7"}, {{7, device.get()}},
+                           {absl::StrCat("NOTIFY_SOCKET=", tree_.At("notify"))});
+  std::array<std::byte, 64> text;
+  std::array<UniqueFd, 2> kept;
+  const ErrnoOr<sys::Received> store = sys::ReceiveWithFds(manager, text, kept);
+  ASSERT_TRUE(store.ok());
+  EXPECT_EQ(absl::string_view(reinterpret_cast<const char*>(text.data()), store->bytes),
+            "FDSTORE=1\nFDNAME=fuse");
+  ASSERT_EQ(store->fds, 1u);
+  EXPECT_EQ(syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILE, kept[0].get(), device.get()), 0);
+  const ErrnoOr<sys::Received> ready = sys::ReceiveWithFds(manager, text, kept);
+  ASSERT_TRUE(ready.ok());
+  EXPECT_EQ(ready->fds, 0u);
+  EXPECT_EQ(absl::string_view(reinterpret_cast<const char*>(text.data()), ready->bytes), "READY=1");
   EXPECT_EQ(umount2(tree_.At("mnt").c_str(), MNT_DETACH), 0);
 }
 
