@@ -102,9 +102,8 @@ uint32_t Snapshot::AddName(RefPtr<Dentry> dentry, const Dentry* dir, uint32_t pa
       dentry_rows_.emplace(dentry.get(), twin);
       return twin;
     }
-    if (!astray_.try_emplace(std::pair(parent, name), row).second) {
-      Refuse(*dentry, "another file in use has had this name too, and it was not found elsewhere");
-    }
+    const auto [first, is_first] = astray_.try_emplace(std::pair(parent, name), row);
+    if (!is_first) contested_.emplace_back(first->second, row);
   }
   // RowOfTwin has added none.
   dentry_rows_.emplace(dentry.get(), row);
@@ -127,7 +126,13 @@ uint32_t Snapshot::RowOfTwin(const Dentry& dentry, uint32_t parent, const std::s
 }
 
 void Snapshot::RefuseSharedNames() {
+  for (const auto& [first, second] : contested_) {
+    if (!state_.dentries[first].astray || !state_.dentries[second].astray) continue;
+    Refuse(*dentries_[second],
+           "another file in use has had this name too, and it was not found elsewhere");
+  }
   for (const auto& [place, row] : astray_) {
+    if (!state_.dentries[row].astray) continue;
     const RefPtr<Dentry> present =
         filesystem_.dentries().Find(*dentries_[place.first], place.second);
     if (present && dentry_rows_.contains(present.get())) {
@@ -176,6 +181,7 @@ InodeState Snapshot::Ask(Dentry& dentry, uint32_t inode_row) {
     return state;
   }
   state = StateOf(filesystem_, *attr);
+  inodes_[inode_row].has_no_name = attr->stx_nlink == 0;
   if (attr->stx_nlink > 0) {
     if (dentry.deleted()) Refuse(dentry, "was removed, and none of its other names is in use");
     return state;
@@ -282,7 +288,6 @@ FilesystemState Snapshot::Take() {
 }
 
 absl::Status Snapshot::Finish() {
-  RefuseSharedNames();
   for (uint32_t row = 0; row < inodes_.size(); ++row) {
     if (IsKnown(inodes_[row])) continue;
     inodes_[row].asked = static_cast<uint32_t>(asked_.size());
@@ -302,16 +307,18 @@ absl::Status Snapshot::Finish() {
     }
     state_.handles[row].position = *position;
   }
-  NoteOutOfReach();
+  NoteLostNames();
+  RefuseSharedNames();
   return Refused();
 }
 
-void Snapshot::NoteOutOfReach() {
-  const auto is_out_of_reach = [](const InodeRow& row) { return row.is_out_of_reach; };
-  if (std::none_of(inodes_.begin(), inodes_.end(), is_out_of_reach)) return;
+void Snapshot::NoteLostNames() {
+  const auto lost_one = [](const InodeRow& row) { return row.is_out_of_reach || row.has_no_name; };
+  if (std::none_of(inodes_.begin(), inodes_.end(), lost_one)) return;
   for (uint32_t row = 1; row < state_.dentries.size(); ++row) {
     DentryState& name = state_.dentries[row];
-    if (inodes_[name.inode].is_out_of_reach) {
+    const InodeRow& file = inodes_[name.inode];
+    if (file.is_out_of_reach || (file.has_no_name && name.astray)) {
       name.deleted = true;
       name.astray = false;
     } else if (!name.deleted && state_.dentries[name.parent].deleted) {

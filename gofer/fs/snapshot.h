@@ -89,6 +89,7 @@ class Snapshot {
     // Neither a name that clients know leads to it nor a descriptor of ours: whoever uses it gets
     // ESTALE, now and after a restore.
     bool is_out_of_reach = false;
+    bool has_no_name = false;  // the host says so
   };
 
   // The row of the file of a name.
@@ -101,8 +102,9 @@ class Snapshot {
   uint32_t RowOfTwin(const Dentry& dentry, uint32_t parent, const std::string& name);
   void RefuseSharedNames();
   void SaveFifo(Dentry& dentry, uint32_t handle_row);
-  // What is out of reach has lost its names.
-  void NoteOutOfReach();
+  // What is out of reach has no names any more; nor has what was not found where it was and has no
+  // name at all.
+  void NoteLostNames();
   absl::Status Refused() const;
   // What the host says of a file, by one of its names. Of what is deleted, not open and no regular
   // file nothing else is kept: whoever still knows it gets ESTALE after a restore.
@@ -124,6 +126,7 @@ class Snapshot {
   absl::flat_hash_map<const Inode*, uint32_t> other_rows_;  // of those that are not in prepared_
   // Those that lookups do not find, by the place that they believe to have.
   absl::flat_hash_map<std::pair<uint32_t, std::string>, uint32_t> astray_;
+  std::vector<std::pair<uint32_t, uint32_t>> contested_;  // rows of one such place
   std::vector<UnreadFifo> unread_;
   uint64_t saved_bytes_ = 0;  // of options_.max_deleted_bytes
   std::vector<std::string> refused_;

@@ -438,13 +438,31 @@ TEST_F(TreeRestoreTest, DentriesOfOnePlaceAreSavedAsOne) {
 }
 
 TEST_F(TreeRestoreTest, TwoFilesOfOneNameAreNoImage) {
+  const testing::TempTree outside;
   const RefPtr<Dentry> old = Walk("top").dentry;
-  Replace(tree_, "top");
+  ASSERT_EQ(rename(tree_.At("top").c_str(), outside.At("top").c_str()), 0);
+  tree_.Write("top", "another one");
   const RefPtr<Dentry> present = Walk("top").dentry;
   ASSERT_NE(old, present);
   snapshot_->Add(*old);
   snapshot_->Add(*present);
   EXPECT_THAT(snapshot_->Finish().message(), HasSubstr("/top: another file in use"));
+}
+
+TEST_F(TreeRestoreTest, AFileThatTheHostHasReplacedIsSavedBesideTheNewOne) {
+  RefPtr<Dentry> old = Walk("top").dentry;
+  Replace(tree_, "top");
+  RefPtr<Dentry> present = Walk("top").dentry;
+  ASSERT_NE(old, present);
+  const uint32_t old_row = snapshot_->Add(*old);
+  const uint32_t present_row = snapshot_->Add(*present);
+  old = present = nullptr;
+  Save();
+  EXPECT_THAT(state_.deleted_files, SizeIs(1));
+  EXPECT_THAT(Examine().findings, IsEmpty());
+  ASSERT_TRUE(restore_->Take().ok());
+  EXPECT_EQ(fs_->Stat(*restore_->dentry(old_row))->stx_nlink, 0u);
+  EXPECT_EQ(restore_->dentry(present_row).get(), Walk("top").dentry.get());
 }
 
 TEST_F(TreeRestoreTest, AFileRemovedByOneOfItsNamesIsKeptByAnother) {
