@@ -28,6 +28,7 @@ using namespace gofer::control;
 
 // Both directions must fit the socket: nobody reads while it is filled.
 constexpr size_t kMaxInput = 8192;
+constexpr int kMaxMessages = 64;
 constexpr size_t kMaxFds = 3;
 
 void Send(int socket, const std::string& bytes, size_t fds) {
@@ -46,7 +47,8 @@ void Send(int socket, const std::string& bytes, size_t fds) {
     const std::vector<int> sent(fds, socket);
     std::memcpy(CMSG_DATA(record), sent.data(), fds * sizeof(int));
   }
-  PCHECK(sendmsg(socket, &message, MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size()));
+  PCHECK(TEMP_FAILURE_RETRY(sendmsg(socket, &message, MSG_NOSIGNAL)) ==
+         static_cast<ssize_t>(bytes.size()));
 }
 
 // The lowest number that is free: what leaks moves it.
@@ -66,7 +68,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     PCHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
     const UniqueFd client(ends[0]);
     const UniqueFd gofer(ends[1]);
-    while (size >= 3) {
+    // All of them have to fit into the socket before the first is read.
+    for (int messages = 0; messages < kMaxMessages && size >= 3; ++messages) {
       const size_t length = std::min<size_t>(size_t{data[1]} | size_t{data[2]} << 8, size - 3);
       auto said = static_cast<uint32_t>(length);
       if ((data[0] & 0x80) != 0) said += data[0] & 0x40 ? 1 : 0x7fff'0000;

@@ -19,6 +19,7 @@ namespace {
 
 // More than this many replies would fill the socket, which nobody reads while the server serves.
 constexpr size_t kMaxInput = 8192;
+constexpr size_t kMaxReplies = 100;
 
 class Refuser final : public lisafs::CallHandler {
  public:
@@ -45,14 +46,15 @@ size_t WholeFrames(const uint8_t* data, size_t size) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  if (size > kMaxInput) return 0;
+  // Nobody reads the replies before the server has ended: they have to fit into the socket.
+  if (size > kMaxInput || WholeFrames(data, size) > kMaxReplies) return 0;
   int fds[2];
   PCHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
   const gofer::UniqueFd client(fds[0]);
   {
     auto server = lisafs::MainSocket::Create(gofer::UniqueFd(fds[1]));
     CHECK(server.ok()) << server.error().ToString();
-    PCHECK(send(client.get(), data, size, 0) == static_cast<ssize_t>(size));
+    PCHECK(TEMP_FAILURE_RETRY(send(client.get(), data, size, 0)) == static_cast<ssize_t>(size));
     shutdown(client.get(), SHUT_WR);
     Refuser handler;
     (*server)->Serve(handler);

@@ -72,7 +72,8 @@ void Send(int socket, std::span<const std::byte> frame, std::span<const int> fds
     record->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
     std::memcpy(CMSG_DATA(record), fds.data(), fds.size() * sizeof(int));
   }
-  PCHECK(sendmsg(socket, &message, MSG_NOSIGNAL) == static_cast<ssize_t>(frame.size()));
+  PCHECK(TEMP_FAILURE_RETRY(sendmsg(socket, &message, MSG_NOSIGNAL)) ==
+         static_cast<ssize_t>(frame.size()));
 }
 
 // Guest memory with a few rings that mean something, made once and written by all runs.
