@@ -236,7 +236,8 @@ absl::StatusOr<Rootfs> BuildRootfs(const CommandLine& line, const oci::Spec& spe
   // A launcher that has set up everything left it where runsc's gofer leaves it for its second
   // half.
   if (!line.setup_root) {
-    ASSIGN_OR_RETURN(UniqueFd descriptors, Or(sys::OpenProcSelfFdForChroot(), "open /proc/self/fd"));
+    ASSIGN_OR_RETURN(UniqueFd descriptors,
+                     Or(sys::OpenProcSelfFdForChroot(), "open /proc/self/fd"));
     const std::string path = line.config.unsafe_nonroot ? spec.root().path() : "/root";
     ASSIGN_OR_RETURN(UniqueFd root,
                      Or(sys::OpenRootPath(path.c_str()), absl::StrCat("root ", path)));

@@ -21,8 +21,8 @@ std::vector<Fact> Facts() {
   return {
       {"version", {kVersion}},
       {"commands",
-       {"serve", "restore", "checkpoint", "status", "confinement", "purge", "stop", "inspect",
-        "capabilities"}},
+       {"serve", "restore", "checkpoint", "status", "metrics", "confinement", "purge", "stop",
+        "inspect", "capabilities"}},
       {"personalities", {"runsc-gofer", "virtiofsd"}},
       {"ways_in",
        {"lisafs_fd", "lisafs_socket", "vhost_user_fd", "vhost_user_socket", "fuse_fd",

@@ -20,6 +20,7 @@
 #include "gofer/control/client.h"
 #include "gofer/control/control.pb.h"
 #include "gofer/server/confinement_view.h"
+#include "gofer/server/metrics.h"
 #include "gofer/server/restoration.h"
 #include "gofer/sys/child.h"
 #include "gofer/sys/own_directory.h"
@@ -245,6 +246,15 @@ absl::Status ShowStatus(const CommandFlags& flags) {
     if (!flags.watch) return absl::OkStatus();
     absl::SleepFor(absl::Seconds(1));
   }
+}
+
+absl::Status ShowMetrics(const CommandFlags& flags) {
+  ASSIGN_OR_RETURN(const UniqueFd gofer, Connect(flags));
+  control::Request request;
+  request.mutable_status();
+  ASSIGN_OR_RETURN(const control::Reply reply, Send(gofer, request));
+  std::cout << StatusAsMetrics(reply.status()) << std::flush;
+  return absl::OkStatus();
 }
 
 absl::Status ShowConfinement(const CommandFlags& flags) {

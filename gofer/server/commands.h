@@ -1,5 +1,5 @@
-// The commands to a gofer that serves: checkpoint, status, confinement, purge, stop. What it answers goes to
-// stdout, progress to stderr: one line that changes on a terminal, a line a step otherwise.
+// The commands to a gofer that serves: checkpoint, status, metrics, confinement, purge, stop. What it
+// answers goes to stdout, progress to stderr: one line that changes on a terminal, a line a step otherwise.
 //
 // Threads: called once, on the main thread.
 // Errors:  absl::Status, with the exit status that the gofer asks for.
@@ -16,6 +16,8 @@ namespace gofer::server {
 // Puts an image into a directory of this process's view, and ends the gofer unless it is to go on.
 absl::Status Checkpoint(const CommandFlags& flags);
 absl::Status ShowStatus(const CommandFlags& flags);
+// Of the same as status, for a monitoring system, see metrics.h.
+absl::Status ShowMetrics(const CommandFlags& flags);
 absl::Status ShowConfinement(const CommandFlags& flags);
 absl::Status Purge(const CommandFlags& flags);
 absl::Status Stop(const CommandFlags& flags);

@@ -173,7 +173,7 @@ control::Reply ControlWay::Checkpoint(const control::CheckpointRequest& request,
     return control::FailureReply(
         "checkpoint: another one is being made; try again when it is done");
   }
-  const absl::Cleanup done = [this] { saving_ = false; };
+  const absl::Cleanup ended = [this] { saving_ = false; };
   if (!request.leave_running()) {
     if (const absl::Status can_end = CanEnd(); !can_end.ok()) return Failed(can_end);
   }

@@ -269,8 +269,8 @@ absl::StatusOr<ServeOptions> ServeOptionsFromFlags() {
   options.set_pid_file(FLAGS_pid_file);
   options.set_rlimit_nofile(FLAGS_rlimit_nofile);
   if (FLAGS_max_nodes > fs::kMaxNodes) {
-    return absl::InvalidArgumentError(absl::StrCat("--max_nodes=", FLAGS_max_nodes, ": is more than ",
-                                                   fs::kMaxNodes,
+    return absl::InvalidArgumentError(absl::StrCat("--max_nodes=", FLAGS_max_nodes,
+                                                   ": is more than ", fs::kMaxNodes,
                                                    ", as many as a checkpoint can hold"));
   }
   options.set_max_nodes(FLAGS_max_nodes);

@@ -42,7 +42,7 @@ constexpr char kUsage[] =
     "                   [--fuse_mountpoint=DIR,...] [--fuse_fd=N,...] [flags]\n"
     "       gofer restore --image_path=DIR [--on_mismatch=abort|mark] [flags of serve]\n"
     "       gofer checkpoint --control_socket=FILE --image_path=DIR [--leave_running] [--json]\n"
-    "       gofer status|confinement|purge|stop --control_socket=FILE [--json]\n"
+    "       gofer status|metrics|confinement|purge|stop --control_socket=FILE [--json]\n"
     "       gofer inspect IMAGE [--tree] [--verify --root=DIR] [--json]\n"
     "       gofer capabilities [--json]\n"
     "       gofer runsc-gofer ARGUMENTS...   stands in for `runsc ... gofer ...`, also when "
@@ -70,6 +70,7 @@ absl::Status RunCommand(const std::string& command, const std::string& image) {
   const CommandFlags flags = CommandFlagsFromFlags();
   if (command == "checkpoint") return Checkpoint(flags);
   if (command == "status") return ShowStatus(flags);
+  if (command == "metrics") return ShowMetrics(flags);
   if (command == "confinement") return ShowConfinement(flags);
   if (command == "purge") return Purge(flags);
   if (command == "stop") return Stop(flags);
@@ -101,9 +102,9 @@ int Run(const std::string& program, std::vector<std::string> arguments) {
     std::cout << "gofer " << kVersion << "\n";
     return 0;
   }
-  constexpr absl::string_view kCommands[] = {"serve",  "restore",     "checkpoint",
-                                             "status", "confinement", "purge",
-                                             "stop",   "inspect",     "capabilities"};
+  constexpr absl::string_view kCommands[] = {"serve",   "restore",     "checkpoint", "status",
+                                             "metrics", "confinement", "purge",      "stop",
+                                             "inspect", "capabilities"};
   if (std::find(std::begin(kCommands), std::end(kCommands), command) == std::end(kCommands)) {
     ReportFailure(LogFormat::kText,
                   absl::StrCat("unknown command \"", command, "\"; see gofer --help"));

@@ -122,9 +122,8 @@ struct sockaddr_un RelativeAddress(const char* name) {
 ErrnoOr<struct ucred> PeerCredentials(BorrowedFd socket) {
   struct ucred peer = {};
   socklen_t size = sizeof(peer);
-  if (Call("getsockopt", [&] {
-        return ::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size);
-      }) < 0) {
+  if (Call("getsockopt",
+           [&] { return ::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size); }) < 0) {
     return Errno::Last();
   }
   return peer;
@@ -241,8 +240,7 @@ ErrnoOr<UniqueFd> ConnectToPath(const std::string& path) {
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof(address.sun_path)) return Errno(ENAMETOOLONG);
   std::copy(path.begin(), path.end(), address.sun_path);
-  UniqueFd socket(
-      Call("socket", [] { return ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0); }));
+  UniqueFd socket(Call("socket", [] { return ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0); }));
   if (!socket.valid()) return Errno::Last();
   if (Call("connect", [&] {
         return ::connect(socket.get(), reinterpret_cast<const struct sockaddr*>(&address),

@@ -348,6 +348,9 @@ TEST_F(CommandsTest, StatusPurgeAndStop) {
                     HasSubstr(absl::StrCat("\"root\":\"", tree_.path(), "\"")),
                     HasSubstr("\"sandbox\":\"namespace\""), HasSubstr("\"dentries\":3"),
                     HasSubstr("{\"name\":\"lisafs\",\"state\":\"1 clients, 0 sockets\"}")));
+  const Outcome metrics = Command("metrics");
+  EXPECT_EQ(metrics.status, 0) << metrics.error;
+  EXPECT_THAT(metrics.out, HasSubstr("\ngofer_dentries 3\n"));
   EXPECT_THAT(Command("purge").out, HasSubstr("purged dentries          1\n"));
   EXPECT_THAT(Command("status").out, HasSubstr("unreferenced dentries    0\n"));
   const Outcome stopped = Command("stop");

@@ -257,9 +257,9 @@ TEST_F(VirtQueueTest, AfterStopNothingOfAFormerMemoryIsWrittenEither) {
   Offer(0);
   Offer(1);
   ASSERT_EQ(Take(), 2u);
-  ASSERT_FALSE(queue_->SetMemory(guest_.Memory({TestGuest::kLow, TestGuest::kNext}),
-                                 absl::ZeroDuration()) &&
-               queue_->outstanding() == 0u);
+  // Their buffers are in a region that goes: whoever changes the table would have to wait.
+  ASSERT_FALSE(
+      queue_->SetMemory(guest_.Memory({TestGuest::kLow, TestGuest::kNext}), absl::ZeroDuration()));
   queue_->Stop();
   queue_->Complete(*slots_[0], 16);  // there is no ring now
   ring_->UsedIndex() = 2;
