@@ -63,18 +63,24 @@ FileNumber ClientNumbers::Of(const FileNumber& host) const {
   return file == files_.end() ? own : file->second;
 }
 
-ClientNumbers ClientNumbers::WithSwapped(const FileNumber& a, const FileNumber& b) const {
-  ClientNumbers swapped = *this;
-  const auto give = [&](const FileNumber& host, const FileNumber& number) {
+void ClientNumbers::Swap(const FileNumber& a, const FileNumber& b) {
+  const auto give = [this](const FileNumber& host, const FileNumber& number) {
     const FileNumber own = OnClientDevice(host);
     if (own == number) {
-      swapped.files_.erase(own);
+      files_.erase(own);
     } else {
-      swapped.files_.insert_or_assign(own, number);
+      files_.insert_or_assign(own, number);
     }
   };
+  const FileNumber before = Of(a);
   give(a, Of(b));
-  give(b, Of(a));
+  give(b, before);
+}
+
+ClientNumbers ClientNumbers::WithSwapped(
+    std::span<const std::pair<FileNumber, FileNumber>> pairs) const {
+  ClientNumbers swapped = *this;
+  for (const auto& [a, b] : pairs) swapped.Swap(a, b);
   return swapped;
 }
 

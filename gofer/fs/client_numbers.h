@@ -49,13 +49,14 @@ class ClientNumbers {
   // Both numbers are the host's, always.
   bool is_identity() const { return devices_.empty() && files_.empty(); }
 
-  // The same, but that two files have changed their numbers: a file that was made anew has that of
-  // the one in whose place it is.
-  ClientNumbers WithSwapped(const FileNumber& a, const FileNumber& b) const;
+  // The same, but that the two files of each pair, one pair after the other, have changed their
+  // numbers: a file that was made anew has that of the one in whose place it is.
+  ClientNumbers WithSwapped(std::span<const std::pair<FileNumber, FileNumber>> pairs) const;
 
  private:
   using Device = std::pair<uint32_t, uint32_t>;
 
+  void Swap(const FileNumber& a, const FileNumber& b);
   FileNumber OnClientDevice(const FileNumber& host) const;
 
   // Permutations, without what stays as it is. The second is of what the first comes to.

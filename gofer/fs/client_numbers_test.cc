@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_set.h"
@@ -11,6 +12,7 @@ namespace gofer::fs {
 namespace {
 
 using Kept = ClientNumbers::Kept;
+using Pairs = std::vector<std::pair<FileNumber, FileNumber>>;
 
 constexpr FileNumber On(uint32_t device, uint64_t ino) {
   return {.dev_major = 8, .dev_minor = device, .ino = ino};
@@ -59,11 +61,11 @@ TEST(ClientNumbers, AnImageThatGivesANumberTwiceKeepsItOnce) {
 
 TEST(ClientNumbers, ASwapIsOneFileInThePlaceOfAnother) {
   const std::vector<Kept> kept = {{On(1, 20), On(1, 10)}};
-  const ClientNumbers numbers = ClientNumbers(kept).WithSwapped(On(1, 20), On(1, 50));
+  const ClientNumbers numbers = ClientNumbers(kept).WithSwapped(Pairs{{On(1, 20), On(1, 50)}});
   EXPECT_EQ(numbers.Of(On(1, 50)), On(1, 10));
   EXPECT_EQ(numbers.Of(On(1, 20)), On(1, 50));
   EXPECT_TRUE(
-      numbers.WithSwapped(On(1, 20), On(1, 50)).WithSwapped(On(1, 10), On(1, 20)).is_identity());
+      numbers.WithSwapped(Pairs{{On(1, 20), On(1, 50)}, {On(1, 10), On(1, 20)}}).is_identity());
 }
 
 // Whatever is kept, no two files have one number, and what can be kept is.

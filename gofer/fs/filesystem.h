@@ -34,6 +34,7 @@
 #include <span>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -351,8 +352,10 @@ class Filesystem {
   }
   // From now on clients know files by these. Before there are clients.
   void KeepNumbers(ClientNumbers numbers) ABSL_LOCKS_EXCLUDED(numbers_mu_);
-  // `made` has taken the place of `gone`, and its number.
-  void PassNumberOn(const Inode& gone, const Inode& made) ABSL_LOCKS_EXCLUDED(numbers_mu_);
+  // The second of each pair has taken the place of the first, and its number. Costs a copy of all
+  // numbers, and its memory for good: in one go.
+  void PassNumbersOn(std::span<const std::pair<const Inode*, const Inode*>> pairs)
+      ABSL_LOCKS_EXCLUDED(numbers_mu_);
   // What is in a FIFO that a client has open for reading; it stays there. EFBIG if more than `limit`
   // bytes.
   ErrnoOr<std::string> PeekFifo(Dentry& fifo, size_t limit);

@@ -97,10 +97,12 @@ void Filesystem::KeepNumbers(ClientNumbers numbers) {
   numbers_.store(all_numbers_.back().get(), std::memory_order_release);
 }
 
-void Filesystem::PassNumberOn(const Inode& gone, const Inode& made) {
+void Filesystem::PassNumbersOn(std::span<const std::pair<const Inode*, const Inode*>> pairs) {
+  std::vector<std::pair<FileNumber, FileNumber>> swaps;
+  swaps.reserve(pairs.size());
+  for (const auto& [gone, made] : pairs) swaps.emplace_back(NumberOf(*gone), NumberOf(*made));
   const ClientNumbers* const numbers = numbers_.load(std::memory_order_acquire);
-  KeepNumbers((numbers != nullptr ? *numbers : ClientNumbers({}))
-                  .WithSwapped(NumberOf(gone), NumberOf(made)));
+  KeepNumbers((numbers != nullptr ? *numbers : ClientNumbers({})).WithSwapped(swaps));
 }
 
 // ---- open files

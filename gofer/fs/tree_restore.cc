@@ -271,9 +271,14 @@ void TreeRestore::KeepNumbers() {
   filesystem_.KeepNumbers(ClientNumbers(kept));
 }
 
-void TreeRestore::Replace(uint32_t row, RefPtr<Dentry> dentry) {
-  if (options_.keep_numbers) filesystem_.PassNumberOn(rows_[row].dentry->inode(), dentry->inode());
-  rows_[row].dentry = std::move(dentry);
+void TreeRestore::Replace(std::span<const std::pair<uint32_t, RefPtr<Dentry>>> made) {
+  std::vector<RefPtr<Dentry>> gone;  // kept for their numbers
+  std::vector<std::pair<const Inode*, const Inode*>> pairs;
+  for (const auto& [row, dentry] : made) {
+    gone.push_back(std::exchange(rows_[row].dentry, dentry));
+    pairs.emplace_back(&gone.back()->inode(), &dentry->inode());
+  }
+  if (options_.keep_numbers && !pairs.empty()) filesystem_.PassNumbersOn(pairs);
 }
 
 void TreeRestore::AddFilesWithOtherNames(std::vector<RefPtr<Dentry>>& nameless) const {

@@ -21,6 +21,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -82,8 +83,8 @@ class TreeRestore {
   // After Take; of every row.
   const RefPtr<Dentry>& dentry(uint32_t row) const { return rows_[row].dentry; }
   const RefPtr<Handle>& handle(uint32_t row) const { return handles_[row]; }
-  // Another file has taken the place of one: a socket that had to be bound anew.
-  void Replace(uint32_t row, RefPtr<Dentry> dentry);
+  // Other files have taken the places of some: sockets that had to be bound anew. By row.
+  void Replace(std::span<const std::pair<uint32_t, RefPtr<Dentry>>> made);
 
  private:
   struct Row {

@@ -16,6 +16,7 @@
 #include <cstddef>
 #include <memory>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -83,7 +84,9 @@ class Connection final : public CallHandler {
 
   void ShutDownChannels() ABSL_LOCKS_EXCLUDED(channels_mu_);
   absl::Status RestoreFd(const FdState& state, gofer::fs::TreeRestore& tree);
-  absl::Status RestoreSocket(const FdState& state, gofer::fs::TreeRestore& tree);
+  // Appends the file that it makes, with its row, to `made`.
+  absl::Status RestoreSocket(const FdState& state, const gofer::fs::TreeRestore& tree,
+                             std::vector<std::pair<uint32_t, gofer::RefPtr<ControlFd>>>& made);
   gofer::ErrnoOr<gofer::fs::BoundEntry> Rebind(ControlFd& file, uint32_t type);
 
   gofer::fs::Filesystem& filesystem_;

@@ -73,9 +73,11 @@ absl::Status Connection::Restore(const ConnectionState& state, gofer::fs::TreeRe
   }
   fds_.SetNextId(state.next_id);
   // Sockets first: their files are made anew, and other ids may be of the same.
+  std::vector<std::pair<uint32_t, RefPtr<ControlFd>>> made;
   for (const FdState& fd : state.fds) {
-    if (fd.kind == FdKind::kBound) RETURN_IF_ERROR(RestoreSocket(fd, tree));
+    if (fd.kind == FdKind::kBound) RETURN_IF_ERROR(RestoreSocket(fd, tree, made));
   }
+  tree.Replace(made);
   for (const FdState& fd : state.fds) RETURN_IF_ERROR(RestoreFd(fd, tree));
   return absl::OkStatus();
 }
@@ -101,7 +103,8 @@ absl::Status Connection::RestoreFd(const FdState& state, gofer::fs::TreeRestore&
   return Damaged("id ", state.id, " is there twice, or not below the next one, ", fds_.next_id());
 }
 
-absl::Status Connection::RestoreSocket(const FdState& state, gofer::fs::TreeRestore& tree) {
+absl::Status Connection::RestoreSocket(const FdState& state, const gofer::fs::TreeRestore& tree,
+                                       std::vector<std::pair<uint32_t, RefPtr<ControlFd>>>& made) {
   if (state.row >= tree.state().dentries.size()) {
     return Damaged("id ", state.id, " is row ", state.row, " of ", tree.state().dentries.size());
   }
@@ -117,7 +120,7 @@ absl::Status Connection::RestoreSocket(const FdState& state, gofer::fs::TreeRest
     }
     file = bound->entry.dentry;
     socket = std::move(bound->socket);
-    tree.Replace(state.row, file);
+    made.emplace_back(state.row, file);
   }
   auto restored =
       gofer::MakeRef<BoundSocket>(std::move(file), std::move(socket), state.socket_type);
