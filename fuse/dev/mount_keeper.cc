@@ -6,6 +6,8 @@
 #include <optional>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "gofer/base/errno.h"
 #include "gofer/base/status_macros.h"
 #include "gofer/sys/dev_fuse.h"
@@ -18,6 +20,9 @@ namespace gofer::fuse {
 namespace {
 
 enum Command : int32_t { kAttach = 1, kDetach = 2 };
+
+// Of the 5 s that a shutdown may take (security.md s.7.3), with a host file system that hangs too.
+constexpr absl::Duration kAnswerPatience = absl::Seconds(2);
 
 // The mount on its way in and out of the tree, as the helper sees it.
 struct Kept {
@@ -45,8 +50,20 @@ struct Kept {
     const ErrnoOr<void> unmounted = sys::Unmount(path.c_str());
     if (unmounted.ok() || !(unmounted.error() == EBUSY)) return unmounted;
     // Who uses it is cut off; what has been written is kept.
-    if (is_served) (void)sys::SyncFilesystemAt(path.c_str()).ok();
+    if (is_served) WriteBack(there->device_minor);
     return sys::UnmountByForce(path.c_str());
+  }
+
+  // Best effort. Linux 6.16 and later have syncfs send what was kept back, but not wait for answers.
+  void WriteBack(uint32_t device_minor) const {
+    if (!sys::SyncFilesystemAt(path.c_str()).ok()) return;
+    const ErrnoOr<UniqueFd> control = sys::OpenFuseControl();
+    if (!control.ok()) return;
+    const absl::Time deadline = absl::Now() + kAnswerPatience;
+    for (; absl::Now() < deadline; absl::SleepFor(absl::Milliseconds(1))) {
+      const ErrnoOr<uint64_t> unanswered = sys::CountUnanswered(*control, device_minor);
+      if (!unanswered.ok() || *unanswered == 0) return;
+    }
   }
 };
 

@@ -9,7 +9,12 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <string>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/string_view.h"
 #include "gofer/base/status_macros.h"
 #include "gofer/sys/call.h"
 
@@ -84,6 +89,34 @@ ErrnoOr<UniqueFd> NewFuseMount(BorrowedFd device, const FuseMountOptions& option
   if (options.read_only) attributes |= MOUNT_ATTR_RDONLY;
   return Opened(Call(
       "fsmount", [&] { return syscall(SYS_fsmount, context.get(), FSMOUNT_CLOEXEC, attributes); }));
+}
+
+ErrnoOr<UniqueFd> OpenFuseControl() {
+  ASSIGN_OR_RETURN(
+      const UniqueFd context,
+      Opened(Call("fsopen", [] { return syscall(SYS_fsopen, "fusectl", FSOPEN_CLOEXEC); })));
+  RETURN_IF_ERROR(Done(Call("fsconfig", [&] {
+    return syscall(SYS_fsconfig, context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0);
+  })));
+  return Opened(Call("fsmount", [&] {
+    return syscall(SYS_fsmount, context.get(), FSMOUNT_CLOEXEC,
+                   MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+  }));
+}
+
+ErrnoOr<uint64_t> CountUnanswered(BorrowedFd control, uint32_t device_minor) {
+  const std::string path = absl::StrFormat("%d/waiting", device_minor);
+  ASSIGN_OR_RETURN(const UniqueFd file, Opened(Call("openat", [&] {
+                     return ::openat(control.get(), path.c_str(), O_RDONLY | O_CLOEXEC);
+                   })));
+  char text[24];
+  const ssize_t size = Call("read", [&] { return ::read(file.get(), text, sizeof(text)); });
+  if (size < 0) return Errno::Last();
+  uint64_t count = 0;
+  const absl::string_view digits =
+      absl::StripAsciiWhitespace(absl::string_view(text, static_cast<size_t>(size)));
+  if (!absl::SimpleAtoi(digits, &count)) return Errno(EBADMSG);
+  return count;
 }
 
 ErrnoOr<size_t> ReadRequest(BorrowedFd device, std::span<std::byte> buffer) {

@@ -41,6 +41,15 @@ struct FuseMountOptions {
 // gets its first request at once.
 ErrnoOr<UniqueFd> NewFuseMount(BorrowedFd device, const FuseMountOptions& options);
 
+// ---- of mounts, whoever serves them
+
+// What the kernel knows of all FUSE connections, fusectl, as a mount that is in no tree. EPERM without
+// CAP_SYS_ADMIN in the first user namespace.
+ErrnoOr<UniqueFd> OpenFuseControl();
+// The requests of the mount with this device number that are not answered yet, those in the
+// background too. ENOENT: there is no such mount.
+ErrnoOr<uint64_t> CountUnanswered(BorrowedFd control, uint32_t device_minor);
+
 // ---- while serving
 
 // One whole request; waits for it, unless the descriptor is non-blocking (EAGAIN). ENOENT: it was
