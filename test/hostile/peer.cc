@@ -20,6 +20,7 @@
 #include "fuse/wire/abi.h"
 #include "glog/logging.h"
 #include "gofer/base/status_macros.h"
+#include "gofer/base/unique_fd.h"
 #include "test/support/fuse_client.h"
 #include "test/support/session.h"
 
@@ -423,16 +424,32 @@ int RaceOperations() {
 
 absl::Time Slowest::Now() { return absl::Now(); }
 
+// The only descriptor of the child; the other end is read to its end.
+constexpr int kBegun = 0;
+
 pid_t Mischief::Fork() {
+  int begun[2];
+  PCHECK(pipe2(begun, O_CLOEXEC) == 0);
+  UniqueFd reader(begun[0]);
+  UniqueFd writer(begun[1]);
   const pid_t parent = getpid();
   const pid_t pid = fork();
   PCHECK(pid >= 0);
-  if (pid != 0) return pid;
+  if (pid != 0) {
+    writer.Reset();
+    char nothing;
+    PCHECK(read(reader.get(), &nothing, 1) == 0);
+    return pid;
+  }
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(1);
-  syscall(SYS_close_range, 0, ~0u, 0);
+  (void)reader.Release();
+  PCHECK(dup2(writer.Release(), kBegun) == kBegun);
+  syscall(SYS_close_range, kBegun + 1, ~0u, 0);
   return 0;
 }
+
+void Mischief::Begun() { close(kBegun); }
 
 Mischief::~Mischief() {
   kill(pid_, SIGKILL);

@@ -150,6 +150,8 @@ class Mischief {
   template <typename F>
   explicit Mischief(F act) : pid_(Fork()) {
     if (pid_ != 0) return;
+    act();
+    Begun();
     for (;;) act();
   }
   ~Mischief();
@@ -157,8 +159,10 @@ class Mischief {
   Mischief& operator=(const Mischief&) = delete;
 
  private:
-  // Zero in the child, which holds no descriptor of the test's and dies with it.
+  // Zero in the child, which holds no descriptor of the test's and dies with it. The child's number
+  // when the child has Begun.
   static pid_t Fork();
+  static void Begun();
   const pid_t pid_;
 };
 
