@@ -27,6 +27,10 @@ absl::Status ToStatus(Errno error, absl::string_view what) {
   return status;
 }
 
+absl::Status ToStatus(const ErrnoOr<void>& result, absl::string_view what) {
+  return result.ok() ? absl::OkStatus() : ToStatus(result.error(), what);
+}
+
 Errno ErrnoFrom(const absl::Status& status) {
   const absl::optional<absl::Cord> payload = status.GetPayload(kErrnoPayload);
   int value = 0;

@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
 namespace gofer {
@@ -106,6 +107,13 @@ class [[nodiscard]] ErrnoOr<void> {
 
 // "openat2(root): ENOENT (No such file or directory)", with the number as a payload.
 absl::Status ToStatus(Errno error, absl::string_view what);
+// The same of a result: OK, or its value, if it is no error.
+absl::Status ToStatus(const ErrnoOr<void>& result, absl::string_view what);
+template <typename T>
+absl::StatusOr<T> ToStatus(ErrnoOr<T> result, absl::string_view what) {
+  if (!result.ok()) return ToStatus(result.error(), what);
+  return *std::move(result);
+}
 // The number that ToStatus put in; EIO if there is none. Only for a failed status.
 Errno ErrnoFrom(const absl::Status& status);
 

@@ -29,16 +29,6 @@ namespace {
 constexpr uint32_t kDirectoryMode = 0777;  // less the launcher's umask, which is still in force
 constexpr uint32_t kCwdMode = 0755;
 
-template <typename T>
-absl::StatusOr<T> Or(ErrnoOr<T> result, absl::string_view what) {
-  if (!result.ok()) return ToStatus(result.error(), what);
-  return *std::move(result);
-}
-
-absl::Status Or(const ErrnoOr<void>& result, absl::string_view what) {
-  return result.ok() ? absl::OkStatus() : ToStatus(result.error(), what);
-}
-
 // A detached tree and where it goes.
 struct Source {
   UniqueFd tree;
@@ -65,7 +55,7 @@ absl::StatusOr<UniqueFd> CloneSource(const CommandLine& line, const oci::Mount& 
   if (tree.ok()) return *std::move(tree);
   if (!(tree.error() == EACCES) || line.rpc_fd < 0) return ToStatus(tree.error(), what);
   ASSIGN_OR_RETURN(const UniqueFd file, OpenMountByRpc(BorrowedFd(line.rpc_fd), mount));
-  return Or(sys::CloneTree(file, recursive), what);
+  return ToStatus(sys::CloneTree(file, recursive), what);
 }
 
 // nvidia0, nvidiactl, nvidia-uvm; accel0 and what is below vfio: the devices that the sandbox's
@@ -89,7 +79,7 @@ class Builder {
 
   absl::StatusOr<UniqueFd> Build() && {
     RETURN_IF_ERROR(
-        Or(sys::SetPropagationOfAll(MS_SLAVE), "make the mounts of this namespace slaves"));
+        ToStatus(sys::SetPropagationOfAll(MS_SLAVE), "make the mounts of this namespace slaves"));
     RETURN_IF_ERROR(CloneSources());
     RETURN_IF_ERROR(AttachRoot());
     for (Source& source : sources_) RETURN_IF_ERROR(PlaceSource(source));
@@ -122,8 +112,9 @@ class Builder {
                        .to = device.path(),
                        .options = {},
                        .read_only = false};
-      ASSIGN_OR_RETURN(source.tree, Or(sys::CloneTree(device.path().c_str(), sys::Recursive::kNo),
-                                       absl::StrCat("device ", device.path())));
+      ASSIGN_OR_RETURN(source.tree,
+                       ToStatus(sys::CloneTree(device.path().c_str(), sys::Recursive::kNo),
+                                absl::StrCat("device ", device.path())));
       devices_.push_back(std::move(source));
     }
     return absl::OkStatus();
@@ -135,35 +126,36 @@ class Builder {
     UniqueFd target;
     if (plan_.root.has_value()) {
       const std::string& path = spec_.root().path();
-      ASSIGN_OR_RETURN(target, Or(sys::OpenLocation(path.c_str()), absl::StrCat("root ", path)));
-      ASSIGN_OR_RETURN(root_, Or(sys::CloneTree(target, sys::Recursive::kYes),
-                                 absl::StrCat("clone root ", path)));
+      ASSIGN_OR_RETURN(target,
+                       ToStatus(sys::OpenLocation(path.c_str()), absl::StrCat("root ", path)));
+      ASSIGN_OR_RETURN(root_, ToStatus(sys::CloneTree(target, sys::Recursive::kYes),
+                                       absl::StrCat("clone root ", path)));
     } else {
       // The sandbox has its root from elsewhere: the mounts get an empty one to stand in.
-      ASSIGN_OR_RETURN(target, Or(sys::OpenLocation("/"), "open /"));
-      ASSIGN_OR_RETURN(root_, Or(sys::NewTmpfs(), "tmpfs for the root"));
+      ASSIGN_OR_RETURN(target, ToStatus(sys::OpenLocation("/"), "open /"));
+      ASSIGN_OR_RETURN(root_, ToStatus(sys::NewTmpfs(), "tmpfs for the root"));
     }
-    RETURN_IF_ERROR(Or(sys::AttachTree(root_, target), "attach the root"));
+    RETURN_IF_ERROR(ToStatus(sys::AttachTree(root_, target), "attach the root"));
     Propagation propagation = {.type = MS_SLAVE, .recursive = sys::Recursive::kYes};
     if (const std::string& text = spec_.linux().rootfs_propagation(); !text.empty()) {
       ASSIGN_OR_RETURN(propagation, ParseRootPropagation(text));
     }
-    return Or(sys::SetPropagation(root_, propagation.type, propagation.recursive),
-              "propagation of the root");
+    return ToStatus(sys::SetPropagation(root_, propagation.type, propagation.recursive),
+                    "propagation of the root");
   }
 
   absl::Status PlaceSource(Source& source) {
     const std::string what = absl::StrCat("mount ", source.from, " at ", source.to);
-    ASSIGN_OR_RETURN(const sys::Attr attr, Or(sys::Statx(source.tree), what));
+    ASSIGN_OR_RETURN(const sys::Attr attr, ToStatus(sys::Statx(source.tree), what));
     ASSIGN_OR_RETURN(Place target, ResolveInRoot(root_, source.to));
     if (target.IsRoot())
       return absl::InvalidArgumentError(absl::StrCat(what, ": that is the root itself"));
     RETURN_IF_ERROR(S_ISDIR(attr.stx_mode) ? target.MakeDirectory(kDirectoryMode)
                                            : target.MakeFile(kDirectoryMode));
-    RETURN_IF_ERROR(Or(sys::AttachTree(source.tree, target.file()), what));
+    RETURN_IF_ERROR(ToStatus(sys::AttachTree(source.tree, target.file()), what));
     if (const std::optional<Propagation>& propagation = source.options.propagation) {
-      RETURN_IF_ERROR(
-          Or(sys::SetPropagation(source.tree, propagation->type, propagation->recursive), what));
+      RETURN_IF_ERROR(ToStatus(
+          sys::SetPropagation(source.tree, propagation->type, propagation->recursive), what));
     }
     return absl::OkStatus();
   }
@@ -188,14 +180,14 @@ class Builder {
   // of the device connection, which are put in place afterwards.
   absl::Status RestrictAll() {
     const uint64_t devices = line_.OpensCharacterDevices() ? 0 : MOUNT_ATTR_NODEV;
-    return Or(sys::RestrictMount(root_, MOUNT_ATTR_NOSUID | devices, sys::Recursive::kYes),
-              "restrict the mounts");
+    return ToStatus(sys::RestrictMount(root_, MOUNT_ATTR_NOSUID | devices, sys::Recursive::kYes),
+                    "restrict the mounts");
   }
 
   absl::Status ApplyOptions() {
     if (plan_.root.has_value() && plan_.root->read_only) {
-      RETURN_IF_ERROR(
-          Or(sys::RestrictMount(root_, MOUNT_ATTR_RDONLY, sys::Recursive::kNo), "read-only root"));
+      RETURN_IF_ERROR(ToStatus(sys::RestrictMount(root_, MOUNT_ATTR_RDONLY, sys::Recursive::kNo),
+                               "read-only root"));
     }
     for (const Source& source : sources_) RETURN_IF_ERROR(RestrictSource(source));
     return absl::OkStatus();
@@ -210,11 +202,11 @@ class Builder {
     if (line_.version == Version::kV26) {
       attributes |= source.options.attributes;
       if (source.options.atime.has_value()) {
-        RETURN_IF_ERROR(Or(sys::SetAtime(source.tree, *source.options.atime), what));
+        RETURN_IF_ERROR(ToStatus(sys::SetAtime(source.tree, *source.options.atime), what));
       }
     }
     if (attributes == 0) return absl::OkStatus();
-    return Or(sys::RestrictMount(source.tree, attributes, sys::Recursive::kNo), what);
+    return ToStatus(sys::RestrictMount(source.tree, attributes, sys::Recursive::kNo), what);
   }
 
   const CommandLine& line_;
@@ -237,28 +229,29 @@ absl::StatusOr<Rootfs> BuildRootfs(const CommandLine& line, const oci::Spec& spe
   // half.
   if (!line.setup_root) {
     ASSIGN_OR_RETURN(UniqueFd descriptors,
-                     Or(sys::OpenProcSelfFdForChroot(), "open /proc/self/fd"));
+                     ToStatus(sys::OpenProcSelfFdForChroot(), "open /proc/self/fd"));
     const std::string path = line.config.unsafe_nonroot ? spec.root().path() : "/root";
     ASSIGN_OR_RETURN(UniqueFd root,
-                     Or(sys::OpenRootPath(path.c_str()), absl::StrCat("root ", path)));
+                     ToStatus(sys::OpenRootPath(path.c_str()), absl::StrCat("root ", path)));
     return Rootfs{.root = std::move(root), .descriptors = std::move(descriptors)};
   }
   if (line.config.unsafe_nonroot && plan.mounts.empty() && plan.root.has_value()) {
-    ASSIGN_OR_RETURN(UniqueFd descriptors, Or(sys::OpenProcSelfFd(), "open /proc/self/fd"));
+    ASSIGN_OR_RETURN(UniqueFd descriptors, ToStatus(sys::OpenProcSelfFd(), "open /proc/self/fd"));
     const std::string& path = spec.root().path();
     ASSIGN_OR_RETURN(UniqueFd root,
-                     Or(sys::OpenRootPath(path.c_str()), absl::StrCat("root ", path)));
+                     ToStatus(sys::OpenRootPath(path.c_str()), absl::StrCat("root ", path)));
     return Rootfs{.root = std::move(root), .descriptors = std::move(descriptors)};
   }
-  ASSIGN_OR_RETURN(UniqueFd descriptors, Or(sys::OpenProcSelfFdAlone(), "clone /proc/self/fd"));
+  ASSIGN_OR_RETURN(UniqueFd descriptors,
+                   ToStatus(sys::OpenProcSelfFdAlone(), "clone /proc/self/fd"));
   ASSIGN_OR_RETURN(UniqueFd root, Builder(line, spec, plan).Build());
   return Rootfs{.root = std::move(root), .descriptors = std::move(descriptors)};
 }
 
 absl::Status EnterRootfs(const CommandLine& line, const Rootfs& rootfs) {
   if (line.config.unsafe_nonroot) return absl::OkStatus();
-  if (!line.setup_root) return Or(sys::ChrootInto(rootfs.root), "chroot into the root");
-  return Or(sys::PivotInto(rootfs.root), "pivot_root into the root");
+  if (!line.setup_root) return ToStatus(sys::ChrootInto(rootfs.root), "chroot into the root");
+  return ToStatus(sys::PivotInto(rootfs.root), "pivot_root into the root");
 }
 
 absl::Status ResolveDestinations(const CommandLine& line, const ConnectionPlan& plan,
@@ -271,7 +264,7 @@ absl::Status ResolveDestinations(const CommandLine& line, const ConnectionPlan& 
           absl::StrCat("mount ", mount.destination(), ": ", place.Path(), " is not there"));
     }
     ASSIGN_OR_RETURN(const struct statfs fs,
-                     Or(sys::StatFs(place.file()), absl::StrCat("statfs ", place.Path())));
+                     ToStatus(sys::StatFs(place.file()), absl::StrCat("statfs ", place.Path())));
     mount.set_destination(place.Path());
     const int64_t magic = fs.f_type;
     if (magic == OVERLAYFS_SUPER_MAGIC) mount.add_options("overlayfs_stale_read");

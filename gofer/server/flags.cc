@@ -17,6 +17,8 @@
 
 DEFINE_string(root, "", "serve: the directory to serve");
 DEFINE_bool(readonly, false, "serve: refuse every change");
+DEFINE_string(mounts, "",
+              "serve: what else of the host is served below the root, SOURCE:PATH[:ro],...");
 DEFINE_string(lisafs_fd, "",
               "serve: connected unix stream sockets by number, N[:PATH[:ro]],...; exits 0 when all "
               "have ended");
@@ -203,9 +205,11 @@ std::string FlagsHelp() {
 absl::StatusOr<std::vector<std::string>> ParseFlags(const std::vector<std::string>& arguments) {
   std::vector<std::string> positional;
   absl::flat_hash_map<std::string, std::string> lists = {
-      {"lisafs_fd", ""},     {"lisafs_socket", ""},   {"vhost_user_socket", ""},
-      {"vhost_user_fd", ""}, {"fuse_mountpoint", ""}, {"fuse_fd", ""},
-      {"uid_map", ""},       {"gid_map", ""},         {"translate_uid", ""},
+      {"mounts", ""},        {"lisafs_fd", ""},
+      {"lisafs_socket", ""}, {"vhost_user_socket", ""},
+      {"vhost_user_fd", ""}, {"fuse_mountpoint", ""},
+      {"fuse_fd", ""},       {"uid_map", ""},
+      {"gid_map", ""},       {"translate_uid", ""},
       {"translate_gid", ""}};
   for (size_t i = 0; i < arguments.size(); ++i) {
     absl::string_view text = arguments[i];
@@ -247,6 +251,7 @@ absl::StatusOr<ServeOptions> ServeOptionsFromFlags() {
   ServeOptions options;
   options.set_root(FLAGS_root);
   options.set_readonly(FLAGS_readonly);
+  RETURN_IF_ERROR(ParseMounts(FLAGS_mounts, options));
   RETURN_IF_ERROR(ParseLisafsFds(FLAGS_lisafs_fd, options));
   RETURN_IF_ERROR(ParseLisafsSockets(FLAGS_lisafs_socket, options));
   RETURN_IF_ERROR(ParseVhostUserSockets(FLAGS_vhost_user_socket, options));

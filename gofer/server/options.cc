@@ -47,7 +47,7 @@ absl::string_view TextOf(Value value, const Choice<Value> (&choices)[kCount]) {
 }
 
 struct WayIn {
-  absl::string_view what;  // descriptor or file
+  absl::string_view what;  // descriptor, file, or what is mounted there
   std::string path = "/";
   bool readonly = false;
 };
@@ -104,6 +104,21 @@ absl::Status ParseLisafsSockets(absl::string_view text, ServeOptions& options) {
     added.set_file(std::string(way.what));
     added.set_path(way.path);
     added.set_readonly(way.readonly);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ParseMounts(absl::string_view text, ServeOptions& options) {
+  ASSIGN_OR_RETURN(const std::vector<WayIn> mounts, ParseWaysIn("mounts", text));
+  for (const WayIn& mount : mounts) {
+    if (mount.path.find_first_not_of('/') == std::string::npos) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--mounts=", mount.what, ": needs a path below the root, ", mount.what, ":PATH[:ro]"));
+    }
+    Mount& added = *options.add_mounts();
+    added.set_source(std::string(mount.what));
+    added.set_path(mount.path);
+    added.set_readonly(mount.readonly);
   }
   return absl::OkStatus();
 }
@@ -259,6 +274,11 @@ absl::Status Validate(const ServeOptions& options) {
     return absl::InvalidArgumentError(
         "no way in: give --lisafs_fd, --lisafs_socket, --vhost_user_socket, --vhost_user_fd, "
         "--fuse_mountpoint or --fuse_fd");
+  }
+  if (!options.mounts().empty() && options.sandbox() != SANDBOX_NAMESPACE) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--mounts: needs a mount namespace, --sandbox=namespace, not --sandbox=",
+                     NameOf(options.sandbox())));
   }
   if (options.tag().size() > kMaxTag) {
     return absl::InvalidArgumentError(absl::StrCat(

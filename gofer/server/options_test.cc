@@ -42,6 +42,21 @@ TEST(ParseLisafsSockets, FilePathAndRo) {
   EXPECT_TRUE(options.lisafs_socket(1).readonly());
 }
 
+TEST(ParseMounts, SourcePathAndRo) {
+  ServeOptions options;
+  ASSERT_TRUE(ParseMounts("/srv/a:/data,b:/x/y:ro", options).ok());
+  ASSERT_EQ(options.mounts_size(), 2);
+  EXPECT_EQ(options.mounts(0).source(), "/srv/a");
+  EXPECT_EQ(options.mounts(0).path(), "/data");
+  EXPECT_FALSE(options.mounts(0).readonly());
+  EXPECT_EQ(options.mounts(1).source(), "b");
+  EXPECT_TRUE(options.mounts(1).readonly());
+  for (const char* const refused :
+       {"/srv", "/srv:/", "/srv://", "/srv:data", "/srv:/a:rw", ":/a"}) {
+    EXPECT_FALSE(ParseMounts(refused, options).ok()) << refused;
+  }
+}
+
 TEST(ParseVhostUser, FilesAndDescriptors) {
   ServeOptions options;
   ASSERT_TRUE(ParseVhostUserSockets("/run/a.sock,b.sock", options).ok());

@@ -34,16 +34,6 @@ namespace {
 constexpr uint64_t kMaxDescriptorsForFiles = 65'536;
 constexpr uint64_t kReservedDescriptors = 1'024;
 
-absl::Status Or(const ErrnoOr<void>& result, absl::string_view what) {
-  return result.ok() ? absl::OkStatus() : ToStatus(result.error(), what);
-}
-
-template <typename T>
-absl::StatusOr<T> Or(ErrnoOr<T> result, absl::string_view what) {
-  if (!result.ok()) return ToStatus(result.error(), what);
-  return *std::move(result);
-}
-
 // The served directory, and which one that is.
 struct Root {
   UniqueFd fd;
@@ -52,8 +42,8 @@ struct Root {
 
 absl::StatusOr<Root> OpenRoot(const std::string& path) {
   const std::string what = absl::StrCat("--root=", path);
-  ASSIGN_OR_RETURN(UniqueFd root, Or(sys::OpenRootPath(path.c_str()), what));
-  ASSIGN_OR_RETURN(const sys::Attr attr, Or(sys::Statx(root), what));
+  ASSIGN_OR_RETURN(UniqueFd root, ToStatus(sys::OpenRootPath(path.c_str()), what));
+  ASSIGN_OR_RETURN(const sys::Attr attr, ToStatus(sys::Statx(root), what));
   if (S_ISLNK(attr.stx_mode)) {
     return absl::InvalidArgumentError(
         absl::StrCat(what, ": is a symbolic link; give the directory it leads to"));
@@ -91,19 +81,22 @@ absl::Status EnterNamespaces() {
 // A copy of the tree as it is now. Of private mounts it stays that; a copy of slaves is one of the
 // same masters.
 absl::StatusOr<UniqueFd> CloneAsRoot(const SandboxOptions& options, const Root& chosen) {
-  RETURN_IF_ERROR(Or(sys::SetPropagationOfAll(options.follows_host_mounts ? MS_SLAVE : MS_PRIVATE),
-                     "cut mounts off from the host's"));
-  ASSIGN_OR_RETURN(const UniqueFd directory, OpenRootAgain(options, chosen));
-  ASSIGN_OR_RETURN(UniqueFd tree, Or(sys::CloneTree(directory, sys::Recursive::kYes),
-                                     absl::StrCat("clone the mounts of ", options.root)));
   RETURN_IF_ERROR(
-      Or(sys::AttachTree(tree, directory), absl::StrCat("attach the clone of ", options.root)));
+      ToStatus(sys::SetPropagationOfAll(options.follows_host_mounts ? MS_SLAVE : MS_PRIVATE),
+               "cut mounts off from the host's"));
+  ASSIGN_OR_RETURN(AddedMounts mounts, AddedMounts::Clone(options.mounts));
+  ASSIGN_OR_RETURN(const UniqueFd directory, OpenRootAgain(options, chosen));
+  ASSIGN_OR_RETURN(UniqueFd tree, ToStatus(sys::CloneTree(directory, sys::Recursive::kYes),
+                                           absl::StrCat("clone the mounts of ", options.root)));
+  RETURN_IF_ERROR(ToStatus(sys::AttachTree(tree, directory),
+                           absl::StrCat("attach the clone of ", options.root)));
+  RETURN_IF_ERROR(mounts.AttachBelow(tree));
   uint64_t attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
   if (options.read_only) attributes |= MOUNT_ATTR_RDONLY;
   if (!options.donates_files) attributes |= MOUNT_ATTR_NOEXEC;
   RETURN_IF_ERROR(
-      Or(sys::RestrictMount(tree, attributes, sys::Recursive::kYes), "restrict the mounts"));
-  RETURN_IF_ERROR(Or(sys::PivotInto(tree), "pivot_root"));
+      ToStatus(sys::RestrictMount(tree, attributes, sys::Recursive::kYes), "restrict the mounts"));
+  RETURN_IF_ERROR(ToStatus(sys::PivotInto(tree), "pivot_root"));
   return tree;
 }
 
@@ -118,14 +111,14 @@ void AskEarly() {
 }
 
 absl::Status LimitIdentity(const CapabilityOptions& capabilities) {
-  ASSIGN_OR_RETURN(const sys::CapabilitySets held, Or(sys::GetCapabilities(), "capget"));
+  ASSIGN_OR_RETURN(const sys::CapabilitySets held, ToStatus(sys::GetCapabilities(), "capget"));
   const auto holds = [&](int capability) { return (held.effective >> capability & 1) != 0; };
   if (holds(CAP_SETGID)) {
     // A user namespace may forbid it; then the groups are ones that its parent had as well.
     const ErrnoOr<void> dropped = sys::DropSupplementaryGroups();
     if (!dropped.ok() && !(dropped.error() == EPERM)) return ToStatus(dropped.error(), "setgroups");
   }
-  if (holds(CAP_SETPCAP)) RETURN_IF_ERROR(Or(sys::LockNoRoot(), "securebits"));
+  if (holds(CAP_SETPCAP)) RETURN_IF_ERROR(ToStatus(sys::LockNoRoot(), "securebits"));
   return LimitCapabilities(capabilities);
 }
 
@@ -176,21 +169,21 @@ absl::Status CheckInForce(absl::string_view status, const Confinement& confineme
 absl::Status ResetInheritedWorld(std::span<const int> keep) {
   clearenv();
   sys::ResetSignals();
-  RETURN_IF_ERROR(Or(sys::IgnoreSignal(SIGPIPE), "ignore SIGPIPE"));
-  RETURN_IF_ERROR(Or(sys::IgnoreSignal(SIGXFSZ), "ignore SIGXFSZ"));
+  RETURN_IF_ERROR(ToStatus(sys::IgnoreSignal(SIGPIPE), "ignore SIGPIPE"));
+  RETURN_IF_ERROR(ToStatus(sys::IgnoreSignal(SIGXFSZ), "ignore SIGXFSZ"));
   for (const int fd : keep) {
     if (fd > 2 && !sys::SetCloseOnExec(BorrowedFd(fd)).ok()) {
       return absl::InvalidArgumentError(absl::StrCat("descriptor ", fd, " is not open"));
     }
   }
-  RETURN_IF_ERROR(Or(sys::OpenStandardStreams(), "open /dev/null as a standard stream"));
-  return Or(sys::CloseAllExcept(keep), "close inherited descriptors");
+  RETURN_IF_ERROR(ToStatus(sys::OpenStandardStreams(), "open /dev/null as a standard stream"));
+  return ToStatus(sys::CloseAllExcept(keep), "close inherited descriptors");
 }
 
 absl::StatusOr<Preparation> PrepareConfinement(const Confinement& confinement) {
   AskEarly();
   RETURN_IF_ERROR(DropBoundingSet(confinement.capabilities));
-  ASSIGN_OR_RETURN(UniqueFd proc_self, Or(sys::OpenProcSelf(), "open /proc/self"));
+  ASSIGN_OR_RETURN(UniqueFd proc_self, ToStatus(sys::OpenProcSelf(), "open /proc/self"));
   return Preparation{.proc_self = std::move(proc_self)};
 }
 
@@ -200,18 +193,20 @@ absl::StatusOr<ServedTree> EnterSandbox(const SandboxOptions& options) {
   switch (options.mode) {
     case SandboxMode::kNamespace: {
       RETURN_IF_ERROR(EnterNamespaces());
-      ASSIGN_OR_RETURN(tree.descriptors, Or(sys::OpenProcSelfFdAlone(), "clone /proc/self/fd"));
+      ASSIGN_OR_RETURN(tree.descriptors,
+                       ToStatus(sys::OpenProcSelfFdAlone(), "clone /proc/self/fd"));
       ASSIGN_OR_RETURN(tree.root, CloneAsRoot(options, chosen));
       break;
     }
     case SandboxMode::kChroot: {
-      ASSIGN_OR_RETURN(tree.descriptors, Or(sys::OpenProcSelfFdForChroot(), "open /proc/self/fd"));
+      ASSIGN_OR_RETURN(tree.descriptors,
+                       ToStatus(sys::OpenProcSelfFdForChroot(), "open /proc/self/fd"));
       tree.root = std::move(chosen.fd);
-      RETURN_IF_ERROR(Or(sys::ChrootInto(tree.root), "--sandbox=chroot: chroot"));
+      RETURN_IF_ERROR(ToStatus(sys::ChrootInto(tree.root), "--sandbox=chroot: chroot"));
       break;
     }
     case SandboxMode::kNone: {
-      ASSIGN_OR_RETURN(tree.descriptors, Or(sys::OpenProcSelfFd(), "open /proc/self/fd"));
+      ASSIGN_OR_RETURN(tree.descriptors, ToStatus(sys::OpenProcSelfFd(), "open /proc/self/fd"));
       tree.root = std::move(chosen.fd);
       break;
     }
@@ -221,26 +216,27 @@ absl::StatusOr<ServedTree> EnterSandbox(const SandboxOptions& options) {
 
 absl::StatusOr<Confined> Confine(const Confinement& confinement, Preparation preparation,
                                  BorrowedFd root) {
-  RETURN_IF_ERROR(Or(sys::ChangeToRootDirectory(), "chdir(/)"));
-  RETURN_IF_ERROR(Or(sys::SetLimit(RLIMIT_CORE, {.soft = 0, .hard = 0}), "RLIMIT_CORE"));
-  RETURN_IF_ERROR(Or(sys::SetLimit(RLIMIT_MEMLOCK, {.soft = 0, .hard = 0}), "RLIMIT_MEMLOCK"));
-  ASSIGN_OR_RETURN(sys::OwnRecords records,
-                   Or(sys::OwnRecords::Open(preparation.proc_self), "open /proc/self/status"));
+  RETURN_IF_ERROR(ToStatus(sys::ChangeToRootDirectory(), "chdir(/)"));
+  RETURN_IF_ERROR(ToStatus(sys::SetLimit(RLIMIT_CORE, {.soft = 0, .hard = 0}), "RLIMIT_CORE"));
+  RETURN_IF_ERROR(
+      ToStatus(sys::SetLimit(RLIMIT_MEMLOCK, {.soft = 0, .hard = 0}), "RLIMIT_MEMLOCK"));
+  ASSIGN_OR_RETURN(sys::OwnRecords records, ToStatus(sys::OwnRecords::Open(preparation.proc_self),
+                                                     "open /proc/self/status"));
   preparation.proc_self.Reset();
   RETURN_IF_ERROR(LimitIdentity(confinement.capabilities));
-  RETURN_IF_ERROR(Or(sys::SetNoNewPrivileges(), "no_new_privs"));
+  RETURN_IF_ERROR(ToStatus(sys::SetNoNewPrivileges(), "no_new_privs"));
 #ifndef GOFER_SANITIZER  // which look into their own process
-  RETURN_IF_ERROR(Or(sys::SetNotDumpable(), "dumpable"));
+  RETURN_IF_ERROR(ToStatus(sys::SetNotDumpable(), "dumpable"));
 #endif
   ASSIGN_OR_RETURN(LandlockState landlock, LimitFilesTo(root, confinement.landlock));
   RETURN_IF_ERROR(InstallSeccompFilter(confinement.seccomp));
-  ASSIGN_OR_RETURN(const std::string status, Or(records.Status(), "read /proc/self/status"));
+  ASSIGN_OR_RETURN(const std::string status, ToStatus(records.Status(), "read /proc/self/status"));
   RETURN_IF_ERROR(CheckInForce(status, confinement));
   return Confined{.records = std::move(records), .landlock = std::move(landlock)};
 }
 
 absl::StatusOr<uint64_t> RaiseDescriptorLimit(std::optional<uint64_t> wanted) {
-  ASSIGN_OR_RETURN(const sys::Limit limit, Or(sys::GetLimit(RLIMIT_NOFILE), "RLIMIT_NOFILE"));
+  ASSIGN_OR_RETURN(const sys::Limit limit, ToStatus(sys::GetLimit(RLIMIT_NOFILE), "RLIMIT_NOFILE"));
   const sys::Limit asked = wanted.has_value() ? sys::Limit{.soft = *wanted, .hard = *wanted}
                                               : sys::Limit{.soft = limit.hard, .hard = limit.hard};
   const ErrnoOr<void> set = sys::SetLimit(RLIMIT_NOFILE, asked);
@@ -253,7 +249,7 @@ absl::StatusOr<uint64_t> RaiseDescriptorLimit(std::optional<uint64_t> wanted) {
 }
 
 absl::StatusOr<uint64_t> DescriptorLimit() {
-  ASSIGN_OR_RETURN(const sys::Limit limit, Or(sys::GetLimit(RLIMIT_NOFILE), "RLIMIT_NOFILE"));
+  ASSIGN_OR_RETURN(const sys::Limit limit, ToStatus(sys::GetLimit(RLIMIT_NOFILE), "RLIMIT_NOFILE"));
   return limit.soft;
 }
 

@@ -25,10 +25,12 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "gofer/base/unique_fd.h"
+#include "gofer/server/added_mounts.h"
 #include "gofer/server/capabilities.h"
 #include "gofer/server/landlock_policy.h"
 #include "gofer/server/seccomp_filter.h"
@@ -71,6 +73,8 @@ struct SandboxOptions {
   bool donates_files = true;
   // What the host mounts below the root later shows up; without, the tree stays what it was.
   bool follows_host_mounts = false;
+  // With kNamespace only.
+  std::vector<AddedMount> mounts = {};
 };
 
 struct ServedTree {

@@ -133,7 +133,7 @@ constexpr SeccompRule kRules[] = {
     {CALL(sched_getaffinity), kServe, {}, "the allocator's number of arenas"},
     {CALL(sched_getparam), kServe, {}, "absl::Mutex: those who wait are ordered by priority"},
     {CALL(sched_getscheduler), kServe, {}, "absl::Mutex: those who wait are ordered by priority"},
-    {CALL(sched_yield), kServe, {}, "spin before sleeping"},
+    {CALL(sched_yield), kServe, {}, "absl::Mutex before it sleeps"},
     {CALL(getcpu), kServe, {}, "per-CPU counters"},
     {CALL(mmap), kServe, {Without(2, PROT_EXEC)}, "packet windows, guest memory, stacks, heap"},
     {CALL(mprotect), kServe, {Without(2, PROT_EXEC)}, "guard pages, heap"},

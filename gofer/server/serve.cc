@@ -67,6 +67,15 @@ SeccompMode ToMode(SeccompName name) {
   }
 }
 
+std::vector<AddedMount> ToAddedMounts(const ServeOptions& options) {
+  std::vector<AddedMount> mounts;
+  for (const Mount& mount : options.mounts()) {
+    mounts.push_back(
+        {.source = mount.source(), .path = mount.path(), .read_only = mount.readonly()});
+  }
+  return mounts;
+}
+
 SandboxMode ToMode(SandboxName name) {
   switch (name) {
     case SANDBOX_CHROOT:
@@ -457,7 +466,8 @@ absl::StatusOr<ServiceEnd> Serve(const ServeOptions& given) {
                                  .root = options.root(),
                                  .read_only = options.readonly(),
                                  .donates_files = options.donate_fds() == DONATE_AUTO,
-                                 .follows_host_mounts = options.follow_host_mounts()}));
+                                 .follows_host_mounts = options.follow_host_mounts(),
+                                 .mounts = ToAddedMounts(options)}));
   sys::SetUmask(0);  // modes are the client's, which has applied its own
   ASSIGN_OR_RETURN(RunLoop loop, RunLoop::Create());
   ASSIGN_OR_RETURN(Confined confined, Confine(confinement, std::move(preparation), tree.root));

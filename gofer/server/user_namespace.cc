@@ -24,10 +24,6 @@
 namespace gofer::server {
 namespace {
 
-absl::Status Or(const ErrnoOr<void>& result, absl::string_view what) {
-  return result.ok() ? absl::OkStatus() : ToStatus(result.error(), what);
-}
-
 bool HasRoot(const std::vector<IdRange>& ranges) {
   return std::any_of(ranges.begin(), ranges.end(),
                      [](const IdRange& range) { return range.inside == 0 && range.count > 0; });
@@ -131,8 +127,8 @@ absl::Status UserNamespace::Enter() const {
   }
   theirs.Reset();
   absl::Status entered =
-      Or(sys::Unshare(CLONE_NEWUSER),
-         "--sandbox=namespace: a user namespace; run as root, or give --sandbox=none");
+      ToStatus(sys::Unshare(CLONE_NEWUSER),
+               "--sandbox=namespace: a user namespace; run as root, or give --sandbox=none");
   if (entered.ok()) (void)sys::WriteAll(ours, "\n").ok();
   ours.Reset();
   const ErrnoOr<sys::ChildStatus> status = sys::WaitForChild(*helper);
@@ -145,13 +141,13 @@ absl::Status UserNamespace::Enter() const {
   const IdRange& user = users_.ranges[0];
   const IdRange& group = groups_.ranges[0];
   if (groups_.program.empty()) {
-    RETURN_IF_ERROR(Or(sys::MapOwnGroup(group.inside, group.outside), "/proc/self/gid_map"));
+    RETURN_IF_ERROR(ToStatus(sys::MapOwnGroup(group.inside, group.outside), "/proc/self/gid_map"));
   }
   if (users_.program.empty()) {
-    RETURN_IF_ERROR(Or(sys::MapOwnUser(user.inside, user.outside), "/proc/self/uid_map"));
+    RETURN_IF_ERROR(ToStatus(sys::MapOwnUser(user.inside, user.outside), "/proc/self/uid_map"));
   }
   if (!HasRoot(users_.ranges) || !HasRoot(groups_.ranges)) return absl::OkStatus();
-  return Or(sys::SetIds(0, 0), "become root of the user namespace");
+  return ToStatus(sys::SetIds(0, 0), "become root of the user namespace");
 }
 
 }  // namespace gofer::server

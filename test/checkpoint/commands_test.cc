@@ -188,6 +188,24 @@ TEST_F(CommandsTest, AFileThatTheHostHasMovedIsSavedUnderItsName) {
   EXPECT_EQ(*Read(file), "top of the tree");
 }
 
+TEST_F(CommandsTest, MountsThatWereAddedAreAddedAgain) {
+  const TempTree volume;
+  volume.Write("inside", "of the volume");
+  const std::string mounts = absl::StrCat("--mounts=", volume.path(), ":/dir");
+  Start({"serve", mounts});
+  ASSERT_EQ(ready_, "\n") << gofer_->Stderr();
+  root_ = Must(client_->Mount()).root.control_fd;
+  const FdId file = Must(client_->OpenAt(Walk(Walk(root_, "dir"), "inside"), O_RDONLY)).fd;
+  ASSERT_EQ(Checkpoint().status, 0);
+  Restore();
+  EXPECT_EQ(ready_, "");
+  EXPECT_EQ(gofer_->Wait(), 3);
+  EXPECT_THAT(gofer_->Stdout(), HasSubstr("dir/inside"));
+  Restore({mounts});
+  ASSERT_EQ(ready_, "\n") << gofer_->Stderr();
+  EXPECT_EQ(*Read(file), "of the volume");
+}
+
 TEST_F(CommandsTest, ASaveThatFailsLeavesTheGoferAndTheImage) {
   Serve();
   ASSERT_EQ(Checkpoint({"--leave_running"}).status, 0);
