@@ -4,13 +4,12 @@
 #include <signal.h>
 #include <spawn.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "gofer/base/status_macros.h"
 #include "gofer/base/unique_fd.h"
 #include "gofer/sys/call.h"
+#include "gofer/sys/child.h"
 #include "gofer/sys/process.h"
 
 namespace gofer::sys {
@@ -55,10 +54,8 @@ ErrnoOr<pid_t> Spawn(const Program& program, BorrowedFd input) {
 
 // Whether the process ended within the time.
 ErrnoOr<bool> WaitFor(pid_t pid, absl::Duration timeout) {
-  if (timeout == absl::InfiniteDuration()) return true;  // waitid will do
-  const UniqueFd pidfd(
-      static_cast<int>(Call("pidfd_open", [&] { return syscall(SYS_pidfd_open, pid, 0); })));
-  if (!pidfd.valid()) return Errno::Last();
+  if (timeout == absl::InfiniteDuration()) return true;  // WaitForChild will do
+  ASSIGN_OR_RETURN(const UniqueFd pidfd, ProcessDescriptor(pid));
   const struct timespec limit = absl::ToTimespec(timeout);
   struct pollfd ended = {.fd = pidfd.get(), .events = POLLIN, .revents = 0};
   const int ready = Call("ppoll", [&] { return ::ppoll(&ended, 1, &limit, nullptr); });
@@ -72,14 +69,11 @@ ErrnoOr<int> RunProgram(const Program& program) {
   ASSIGN_OR_RETURN(const UniqueFd input, FileWith(program.input));
   ASSIGN_OR_RETURN(const pid_t pid, Spawn(program, input));
   const ErrnoOr<bool> ended = WaitFor(pid, program.timeout);
-  if (!ended.ok() || !*ended) ::kill(pid, SIGKILL);
-  siginfo_t info = {};
-  if (Call("waitid", [&] { return ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED); }) < 0) {
-    return Errno::Last();
-  }
+  if (!ended.ok() || !*ended) RETURN_IF_ERROR(SignalChild(pid, SIGKILL));
+  ASSIGN_OR_RETURN(const ChildStatus child, WaitForChild(pid));
   if (!ended.ok()) return ended.error();
   if (!*ended) return Errno(ETIMEDOUT);
-  return info.si_code == CLD_EXITED ? info.si_status : 128 + info.si_status;
+  return child.signal == 0 ? child.status : 128 + child.signal;
 }
 
 }  // namespace gofer::sys

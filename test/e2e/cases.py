@@ -94,7 +94,7 @@ mv /ro/file /ro/other; mv /ro/file . ; ln /ro/file /ro/hard; ln -s a /ro/soft; c
 truncate -s 0 /ro/file; touch /ro/file; touch /ro/new; probe rename /ro/file /ro/x; probe sockets /ro/s
 probe open /ro/file +; probe open /ro/file w; probe open /ro/file r; probe open /ro/missing r
 cat /ro/file; ls -A /ro; : >/usr/x
-echo y >/work/here && cat /work/here
+echo y >/work/mark && cat /work/mark
 """
 
 READ_ONLY_ROOT = r"""

@@ -27,6 +27,7 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.append(os.path.join(HERE, "..", "support"))
 import oracle  # noqa: E402 (found only now)
 
+PROGRAMS = ("runsc", "busybox")
 PATIENCE_S = 30
 TOOL = os.path.join(HERE, "..", "..", "tools", "runsc-with-gofer")
 
@@ -201,31 +202,18 @@ class Test:
                 shutil.rmtree(self.work, ignore_errors=True)
 
 
-def missing(options):
-    lacking = [name for name in ("runsc", "busybox") if shutil.which(name) is None]
-    if os.geteuid() != 0:
-        lacking.append("root")
-    if not os.access(options.gofer, os.X_OK):
-        lacking.append("the gofer (%s)" % options.gofer)
-    return lacking
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gofer", default="gofer/gofer")
     parser.add_argument("--keep", action="store_true", help="leave the folders of the runs behind")
     options = parser.parse_args()
     results = oracle.Results("checkpoint_e2e")
-    required = os.environ.get("CI") == "true" or os.environ.get("GOFER_REQUIRE_REAL") == "1"
-    lacking = missing(options)
+    lacking = oracle.missing(PROGRAMS, options.gofer)
     if lacking:
-        text = "missing: " + ", ".join(lacking)
-        results.add("checkpoint", "real_sandboxes", *((text, None) if required else (None, text)))
+        results.add_missing("checkpoint", "real_sandboxes", lacking)
     else:
         Test(options, results).run()
-    if os.environ.get("XML_OUTPUT_FILE"):
-        results.write(os.environ["XML_OUTPUT_FILE"])
-    sys.exit(1 if results.failed() else 0)
+    results.finish()
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ sys.path.append(os.path.join(HERE, "..", "support"))
 import oracle  # noqa: E402 (found only now)
 
 IN_NAMESPACE = "GOFER_E2E_IN_NAMESPACE"
+PROGRAMS = ("runsc", "busybox", "gcc", "unshare")
 
 
 class Setting:
@@ -234,15 +235,6 @@ class Test:
         self.results.add(setting.name, "tar_comes_out_whole_with_%s" % world.name, problem)
 
 
-def missing(options):
-    lacking = [name for name in ("runsc", "busybox", "gcc", "unshare") if shutil.which(name) is None]
-    if os.geteuid() != 0:
-        lacking.append("root")
-    if not os.access(options.gofer, os.X_OK):
-        lacking.append("the gofer (%s)" % options.gofer)
-    return lacking
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gofer", default="gofer/gofer")
@@ -250,16 +242,14 @@ def main():
     parser.add_argument("--case")
     parser.add_argument("--keep", action="store_true", help="leave the folders of the runs behind")
     options = parser.parse_args()
-    if not options.keep and IN_NAMESPACE not in os.environ and not missing(options):
+    if not options.keep and IN_NAMESPACE not in os.environ and not oracle.missing(PROGRAMS, options.gofer):
         # What is mounted ends with the test, however it ends.
         os.environ[IN_NAMESPACE] = "1"
         os.execvp("unshare", ["unshare", "--mount", sys.executable, os.path.abspath(__file__), *sys.argv[1:]])
     results = oracle.Results("e2e")
-    required = os.environ.get("CI") == "true" or os.environ.get("GOFER_REQUIRE_REAL") == "1"
-    lacking = missing(options)
+    lacking = oracle.missing(PROGRAMS, options.gofer)
     if lacking:
-        text = "missing: " + ", ".join(lacking)
-        results.add("e2e", "real_sandboxes", *((text, None) if required else (None, text)))
+        results.add_missing("e2e", "real_sandboxes", lacking)
     else:
         test = Test(options, results)
         try:
@@ -269,9 +259,7 @@ def main():
                     test.run_setting(setting, worlds)
         finally:
             test.clean()
-    if os.environ.get("XML_OUTPUT_FILE"):
-        results.write(os.environ["XML_OUTPUT_FILE"])
-    sys.exit(1 if results.failed() else 0)
+    results.finish()
 
 
 if __name__ == "__main__":

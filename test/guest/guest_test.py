@@ -36,6 +36,7 @@ import lifecycle  # noqa: E402
 
 GUEST_IMAGE = os.path.join(HERE, "..", "..", "tools", "guest-image")
 QEMU_VIRTIOFSD = "/usr/lib/qemu/virtiofsd"
+PROGRAMS = ("qemu-system-x86_64", "busybox", "gcc", "unshare", QEMU_VIRTIOFSD)
 MOUNT = "mount -t virtiofs %s /data" % guest.TAG
 CASE_TIMEOUT_S = 240
 GUESTS_AT_ONCE = 2
@@ -399,16 +400,6 @@ class Test:
                 check.result()
 
 
-def missing(options):
-    programs = ("qemu-system-x86_64", "busybox", "gcc", "unshare", QEMU_VIRTIOFSD)
-    lacking = [name for name in programs if shutil.which(name) is None]
-    if os.geteuid() != 0:
-        lacking.append("root")
-    if options.world in (None, "ours") and not os.access(options.gofer, os.X_OK):
-        lacking.append("the gofer (%s)" % options.gofer)
-    return lacking
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -420,11 +411,9 @@ def main():
     parser.add_argument("--keep", action="store_true", help="leave the folders of the runs behind")
     options = parser.parse_args()
     results = oracle.Results("guest")
-    lacking = missing(options)
+    lacking = oracle.missing(PROGRAMS, options.gofer if options.world in (None, "ours") else None)
     if lacking:
-        required = os.environ.get("CI") == "true" or os.environ.get("GOFER_REQUIRE_REAL") == "1"
-        text = "missing: " + ", ".join(lacking)
-        results.add("guest", "real_guests", *((text, None) if required else (None, text)))
+        results.add_missing("guest", "real_guests", lacking)
     else:
         test = Test(options, results)
         try:
@@ -432,9 +421,7 @@ def main():
             test.run()
         finally:
             test.clean()
-    if os.environ.get("XML_OUTPUT_FILE"):
-        results.write(os.environ["XML_OUTPUT_FILE"])
-    sys.exit(1 if results.failed() else 0)
+    results.finish()
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 import difflib
 import hashlib
 import os
+import shutil
 import subprocess
+import sys
 import threading
 import time
 from xml.etree import ElementTree
@@ -34,6 +36,18 @@ class Results:
             self.outcomes.append((setting, name, problem, skipped))
             print(text, flush=True)
 
+    def add_missing(self, setting, name, lacking):
+        """What the test cannot do for want of something: skipped, or failed where it has to run."""
+        text = "missing: " + ", ".join(lacking)
+        required = os.environ.get("CI") == "true" or os.environ.get("GOFER_REQUIRE_REAL") == "1"
+        self.add(setting, name, problem=text if required else None, skipped=None if required else text)
+
+    def finish(self):
+        """Ends the program, with Bazel's report where it wants one."""
+        if os.environ.get("XML_OUTPUT_FILE"):
+            self.write(os.environ["XML_OUTPUT_FILE"])
+        sys.exit(1 if self.failed() else 0)
+
     def failed(self):
         return any(problem for _, _, problem, _ in self.outcomes)
 
@@ -50,6 +64,16 @@ class Results:
             if problem:
                 ElementTree.SubElement(case, "failure", message=problem[:2000])
         ElementTree.ElementTree(root).write(path)
+
+
+def missing(programs, gofer):
+    """What a test with real peers lacks on this machine; `gofer` is a path, or None if it is not needed."""
+    lacking = [name for name in programs if shutil.which(name) is None]
+    if os.geteuid() != 0:
+        lacking.append("root")
+    if gofer is not None and not os.access(gofer, os.X_OK):
+        lacking.append("the gofer (%s)" % gofer)
+    return lacking
 
 
 def make_input(path):
