@@ -71,6 +71,7 @@ class Call {
 
   Request& request;
   const Serving serving;
+  uint64_t begun = 0;  // when, by the session's tick clock
   InHeader header = {};
   Payload args;  // a private copy
   Reply reply;

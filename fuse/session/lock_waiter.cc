@@ -4,7 +4,9 @@
 #include <utility>
 
 #include "absl/time/time.h"
+#include "fuse/session/request_row.h"
 #include "fuse/wire/abi.h"
+#include "fuse/wire/opcode.h"
 #include "fuse/wire/reply.h"
 
 namespace gofer::fuse {
@@ -114,6 +116,8 @@ bool LockWaiter::Attempt(Waiting& waiting) {
 }
 
 void LockWaiter::Complete(Waiting& waiting, const ErrnoOr<void>& result) {
+  requests_.Record(RequestRow(Opcode::kSetlkw), waiting.begun,
+                   result.ok() ? std::nullopt : std::optional(result.error()));
   const Reply reply(waiting.request->out);
   waiting.request->Complete(result.ok() ? reply.Finish(waiting.unique)
                                         : reply.Fail(result.error(), waiting.unique));

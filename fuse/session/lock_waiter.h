@@ -30,6 +30,7 @@
 #include "gofer/base/ref_ptr.h"
 #include "gofer/base/request_gate.h"
 #include "gofer/fs/handle.h"
+#include "gofer/stats/request_stats.h"
 
 namespace gofer::fuse {
 
@@ -39,6 +40,7 @@ class LockWaiter {
   struct Waiting {
     Request* request = nullptr;
     uint64_t unique = 0;
+    uint64_t begun = 0;  // when, by the session's tick clock
     uint64_t owner = 0;
     bool flock = false;  // of the whole file, by its handle
     RefPtr<fs::Handle> handle;
@@ -50,7 +52,8 @@ class LockWaiter {
   // How one ends that is cancelled: by EINTR, or without a reply.
   enum class End { kInterrupted, kUnanswered };
 
-  explicit LockWaiter(RequestGate& gate) : gate_(gate) {}
+  // Counts what it ends in `requests`.
+  LockWaiter(RequestGate& gate, stats::RequestStats& requests) : gate_(gate), requests_(requests) {}
   LockWaiter(const LockWaiter&) = delete;
   LockWaiter& operator=(const LockWaiter&) = delete;
   ~LockWaiter();
@@ -72,10 +75,11 @@ class LockWaiter {
   void TryFirst(uint64_t round) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // True: it has been completed. False: it has to wait on.
   bool Attempt(Waiting& waiting);
-  static void Complete(Waiting& waiting, const ErrnoOr<void>& result);
-  static void Complete(Waiting& waiting, End end);
+  void Complete(Waiting& waiting, const ErrnoOr<void>& result);
+  void Complete(Waiting& waiting, End end);
 
   RequestGate& gate_;
+  stats::RequestStats& requests_;
   mutable absl::Mutex mu_;
   std::list<Waiting> waiting_ ABSL_GUARDED_BY(mu_);
   // The one that the thread has taken out, and is trying or completing.

@@ -78,6 +78,7 @@ ErrnoOr<void> OnSetlkw(Connection& connection, Call& call) {
   RETURN_IF_ERROR(connection.waiter().Add(
       {.request = &call.request,
        .unique = call.header.unique,
+       .begun = call.begun,
        .owner = owner,
        .flock = flock,
        .handle = handle,

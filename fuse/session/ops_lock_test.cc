@@ -4,6 +4,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "absl/time/time.h"
 #include "fuse/session/session.h"
 #include "gofer/base/unique_fd.h"
+#include "gofer/stats/request_stats.h"
 #include "gtest/gtest.h"
 #include "test/support/fuse_world.h"
 
@@ -133,6 +135,32 @@ TEST_F(OpsLockTest, TheHostAndTheClientSeeEachOthers) {
   EXPECT_EQ(fcntl(host.get(), F_OFD_SETLK, &lock), 0);
   EXPECT_EQ(Set(Lock(kAnna, F_RDLCK, 4, 4)), EAGAIN);
   EXPECT_EQ(Set(Lock(kAnna, F_RDLCK, 5, 5)), 0);
+}
+
+// It counts when it is answered, with all the time that it has waited, and once.
+TEST_F(OpsLockTest, OneThatWaitsIsCountedWhenItIsAnswered) {
+  const auto counted = [&]() -> std::optional<stats::Operation> {
+    for (const stats::Operation& operation : world_.session->requests().Read()) {
+      if (operation.name == "SETLKW") return operation;
+    }
+    return std::nullopt;
+  };
+  EXPECT_EQ(Set(Lock(kAnna, F_WRLCK)), 0);
+  Waiting granted = StartWaiting(Lock(kBert, F_WRLCK));
+  Waiting cancelled = StartWaiting(Lock(kBert, F_RDLCK));
+  ExpectStillWaiting(granted);
+  EXPECT_FALSE(counted().has_value());
+  client().Call(Opcode::kInterrupt, NodeId::kNone, Bytes(InterruptIn{cancelled.unique}));
+  EXPECT_EQ(ErrorOf(cancelled), EINTR);
+  EXPECT_EQ(Set(Lock(kAnna, F_UNLCK)), 0);
+  EXPECT_EQ(ErrorOf(granted), 0);
+  const std::optional<stats::Operation> operation = counted();
+  ASSERT_TRUE(operation.has_value());
+  EXPECT_EQ(operation->requests, 2u);
+  ASSERT_EQ(operation->errors.size(), 1u);
+  EXPECT_EQ(operation->errors[0].error, EINTR);
+  EXPECT_EQ(operation->errors[0].count, 1u);
+  EXPECT_GE(operation->total_ns, 2 * 19'000'000u);
 }
 
 TEST_F(OpsLockTest, ClosingEndsAnOwnersLocks) {

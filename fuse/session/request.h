@@ -15,6 +15,7 @@
 #include <sys/uio.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 namespace gofer::fuse {
@@ -30,6 +31,10 @@ class Request {
   // Ends a request that Session::Serve deferred; exactly once. The first `written` bytes of `out`
   // are the reply; zero: there is none. Must not block and must not call back into the session.
   virtual void Complete(size_t written) = 0;
+
+  // When it was first served, by the session's tick clock, while it waits for a worker; else 0. The
+  // session's.
+  uint64_t begun = 0;
 
  protected:
   Request() = default;

@@ -17,6 +17,7 @@
 
 #include "fuse/session/connection.h"
 #include "gofer/base/ref_ptr.h"
+#include "gofer/stats/request_stats.h"
 
 namespace gofer::fuse {
 
@@ -44,6 +45,8 @@ class Scratch {
   // number that no other connection of any session has had.
   RefPtr<Connection> connection_;
   uint64_t epoch_ = 0;
+  // Counts for the Session that this thread has served last.
+  std::unique_ptr<stats::Recorder> recorder_;
 };
 
 }  // namespace gofer::fuse

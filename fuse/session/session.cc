@@ -1,10 +1,16 @@
 #include "fuse/session/session.h"
 
+#include <memory>
+#include <optional>
+#include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "fuse/session/negotiation.h"
 #include "fuse/session/op_table.h"
 #include "fuse/session/ops.h"
+#include "fuse/session/request_row.h"
 #include "fuse/session/take_back.h"
 
 namespace gofer::fuse {
@@ -42,12 +48,27 @@ bool IsSilent(Opcode opcode) {
   return op != nullptr && op->silent;
 }
 
+std::string NameOfRow(size_t row) {
+  const absl::string_view name = OpcodeName(static_cast<Opcode>(row));
+  if (name != "?") return std::string(name);
+  return row < kNumOpcodes ? absl::StrCat("opcode ", row) : "other opcodes";
+}
+
+// What the client is told of a request that has been served, if that is an error.
+std::optional<Errno> ErrorOf(const Call& call, const ErrnoOr<void>& result) {
+  if (call.end() == Call::End::kUnsupported) return Errno(ENOSYS);
+  if (!result.ok()) return ForClient(result.error());
+  if (!call.reply.ok()) return Errno(EINVAL);
+  return std::nullopt;
+}
+
 }  // namespace
 
 Session::Session(fs::Filesystem* filesystem, const SessionOptions& options)
     : filesystem_(*filesystem),
       options_(WithImplied(options)),
-      waiter_(filesystem_.gate()),
+      requests_(kRequestRows, &NameOfRow),
+      waiter_(filesystem_.gate(), requests_),
       epoch_(NextEpoch()) {}
 
 Session::~Session() { Reset(); }
@@ -55,22 +76,32 @@ Session::~Session() { Reset(); }
 Outcome Session::Serve(Request& request, Serving serving, Scratch& scratch) {
   Call call(request, serving, scratch);
   if (!call.TakeHeader()) return Outcome::Done(0);
+  stats::Recorder& recorder = RecorderOf(scratch);
+  // One that has waited for a worker began before.
+  call.begun = request.begun != 0 ? std::exchange(request.begun, 0) : recorder.Now();
   const ErrnoOr<void> result = Dispatch(call, scratch);
-  if (IsSilent(call.header.opcode)) return Outcome::Done(0);
-  const uint64_t unique = call.header.unique;
-  switch (call.end()) {
-    case Call::End::kWouldBlock:
-      return Outcome::WouldBlock();
-    case Call::End::kDeferred:
-      return Outcome::Deferred();
-    case Call::End::kUnsupported:
-      return Outcome::Done(call.reply.Fail(Errno(ENOSYS), unique));
-    case Call::End::kReplied:
-      break;
+  const size_t row = RequestRow(call.header.opcode);
+  if (IsSilent(call.header.opcode)) {
+    recorder.Record(row, call.begun, std::nullopt);
+    return Outcome::Done(0);
   }
-  if (!result.ok()) return Outcome::Done(call.reply.Fail(ForClient(result.error()), unique));
-  if (!call.reply.ok()) return Outcome::Done(call.reply.Fail(Errno(EINVAL), unique));
-  return Outcome::Done(call.reply.Finish(unique));
+  if (call.end() == Call::End::kDeferred) return Outcome::Deferred();  // it may be gone already
+  if (call.end() == Call::End::kWouldBlock) {
+    request.begun = call.begun;
+    return Outcome::WouldBlock();
+  }
+  const std::optional<Errno> error = ErrorOf(call, result);
+  recorder.Record(row, call.begun, error);
+  const uint64_t unique = call.header.unique;
+  return Outcome::Done(error.has_value() ? call.reply.Fail(*error, unique)
+                                         : call.reply.Finish(unique));
+}
+
+stats::Recorder& Session::RecorderOf(Scratch& scratch) {
+  if (scratch.recorder_ == nullptr || !scratch.recorder_->BelongsTo(requests_)) [[unlikely]] {
+    scratch.recorder_ = std::make_unique<stats::Recorder>(requests_);
+  }
+  return *scratch.recorder_;
 }
 
 void Session::Undelivered(const Request& request, size_t written, Scratch& scratch) {

@@ -47,6 +47,7 @@
 #include "gofer/fs/filesystem.h"
 #include "gofer/fs/snapshot.h"
 #include "gofer/fs/tree_restore.h"
+#include "gofer/stats/request_stats.h"
 
 namespace gofer::fuse {
 
@@ -99,10 +100,16 @@ class Session {
   // meanwhile: they are lost, without the client being told. Nothing if none was let go.
   absl::Status TakeLocksAgain();
 
+  // What clients have asked for, opcode by opcode. A request that waits for a lock counts when it has
+  // been answered.
+  const stats::RequestStats& requests() const { return requests_; }
+
   // The connection that there is now, or null. For tests and for numbers about it.
   RefPtr<Connection> connection() const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
+  // The calling thread's hand in requests_.
+  stats::Recorder& RecorderOf(Scratch& scratch);
   // The calling thread's view of connection_, brought up to date; null before INIT.
   Connection* Current(Scratch& scratch) ABSL_LOCKS_EXCLUDED(mu_);
   void Replace(RefPtr<Connection> connection) ABSL_LOCKS_EXCLUDED(mu_);
@@ -112,6 +119,7 @@ class Session {
 
   fs::Filesystem& filesystem_;
   const SessionOptions options_;
+  stats::RequestStats requests_;
   LockWaiter waiter_;
   mutable absl::Mutex mu_;
   RefPtr<Connection> connection_ ABSL_GUARDED_BY(mu_);

@@ -1,6 +1,7 @@
 #include "gofer/server/commands.h"
 
 #include <iostream>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,6 +22,7 @@
 #include "gofer/control/control.pb.h"
 #include "gofer/server/confinement_view.h"
 #include "gofer/server/metrics.h"
+#include "gofer/server/request_view.h"
 #include "gofer/server/restoration.h"
 #include "gofer/sys/child.h"
 #include "gofer/sys/own_directory.h"
@@ -104,14 +106,15 @@ class Answer {
   std::string out_;
 };
 
-std::string WayInAsJson(const control::WayIn& way) {
+std::string WayInAsJson(const control::Status& status, const control::Status* before, int number) {
+  const control::WayIn& way = status.ways_in(number);
   std::string json =
       absl::StrCat("{\"name\":", JsonQuote(way.name()), ",\"state\":", JsonQuote(way.state()));
   if (way.has_nodes()) {
     absl::StrAppend(&json, ",\"nodes\":", way.nodes(), ",\"open_files\":", way.open_files(),
                     ",\"restored\":", way.restored() ? "true" : "false");
   }
-  return json + "}";
+  return absl::StrCat(json, ",\"operations\":", RequestsAsJson(status, before, number), "}");
 }
 
 std::string WayInAsText(const control::WayIn& way) {
@@ -123,7 +126,8 @@ std::string WayInAsText(const control::WayIn& way) {
   return text;
 }
 
-void PrintStatus(const control::Status& status, bool json) {
+// Rates are those since `before`, if it is not null.
+void PrintStatus(const control::Status& status, const control::Status* before, bool json) {
   Answer answer(json);
   answer.AddQuoted("version", status.version());
   answer.Add("pid", status.pid());
@@ -136,9 +140,9 @@ void PrintStatus(const control::Status& status, bool json) {
   answer.Add("uptime_ms", status.uptime_ms());
   std::string ways = "[";
   std::string lines;
-  for (const control::WayIn& way : status.ways_in()) {
-    absl::StrAppend(&ways, ways.size() > 1 ? "," : "", WayInAsJson(way));
-    absl::StrAppend(&lines, lines.empty() ? "" : "; ", WayInAsText(way));
+  for (int i = 0; i < status.ways_in_size(); ++i) {
+    absl::StrAppend(&ways, ways.size() > 1 ? "," : "", WayInAsJson(status, before, i));
+    absl::StrAppend(&lines, lines.empty() ? "" : "; ", WayInAsText(status.ways_in(i)));
   }
   answer.AddRaw("ways_in", absl::StrCat(ways, "]"), lines);
   answer.Add("dentries", status.dentries());
@@ -147,6 +151,7 @@ void PrintStatus(const control::Status& status, bool json) {
   answer.Add("file_descriptors", status.file_descriptors());
   answer.Add("file_descriptors_limit", status.file_descriptors_limit());
   answer.Print();
+  if (!json) std::cout << RequestsAsTables(status, before) << std::flush;
 }
 
 void PrintCheckpoint(const control::CheckpointResult& result, const CommandFlags& flags) {
@@ -238,12 +243,14 @@ absl::Status ShowStatus(const CommandFlags& flags) {
   ASSIGN_OR_RETURN(const UniqueFd gofer, Connect(flags));
   control::Request request;
   request.mutable_status();
+  std::optional<control::Status> before;
   for (;;) {
-    ASSIGN_OR_RETURN(const control::Reply reply, Send(gofer, request));
+    ASSIGN_OR_RETURN(control::Reply reply, Send(gofer, request));
     // From the top of the screen, so that numbers change in their places.
     if (flags.watch && !flags.json && sys::IsTerminal(1)) std::cout << "\033[H\033[2J";
-    PrintStatus(reply.status(), flags.json);
+    PrintStatus(reply.status(), before.has_value() ? &*before : nullptr, flags.json);
     if (!flags.watch) return absl::OkStatus();
+    before = std::move(*reply.mutable_status());
     absl::SleepFor(absl::Seconds(1));
   }
 }

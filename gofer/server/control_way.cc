@@ -14,9 +14,11 @@
 #include "glog/logging.h"
 #include "gofer/base/errno.h"
 #include "gofer/base/exit_status.h"
+#include "gofer/base/log_linear.h"
 #include "gofer/base/ref_ptr.h"
 #include "gofer/base/request_gate.h"
 #include "gofer/fs/filesystem.h"
+#include "gofer/stats/request_stats.h"
 #include "gofer/sys/process.h"
 #include "gofer/sys/socket.h"
 
@@ -57,6 +59,26 @@ void AddClient(const WayIn& way, control::WayIn& entry) {
   entry.set_nodes(connection->nodes().size());
   entry.set_open_files(connection->handles().size());
   entry.set_restored(way.restored());
+}
+
+void AddRequests(const WayIn& way, control::WayIn& entry) {
+  for (const stats::Operation& operation : way.Requests()) {
+    control::Operation& added = *entry.add_operations();
+    added.set_name(operation.name);
+    added.set_requests(operation.requests);
+    added.set_total_ns(operation.total_ns);
+    for (const CountedRange& range : operation.latencies) {
+      control::LatencyRange& latency = *added.add_latencies();
+      latency.set_above_ns(range.above);
+      latency.set_upto_ns(range.upto);
+      latency.set_requests(range.count);
+    }
+    for (const stats::ErrnoCount& error : operation.errors) {
+      control::ErrnoCount& count = *added.add_errors();
+      count.set_number(error.error);
+      count.set_requests(error.count);
+    }
+  }
 }
 
 }  // namespace
@@ -121,6 +143,7 @@ control::Reply ControlWay::ReplyStatus() const {
     entry.set_name(std::string(way->name()));
     entry.set_state(way->state());
     AddClient(*way, entry);
+    AddRequests(*way, entry);
   }
   fs::Filesystem& filesystem = service_.subject.filesystem;
   status.set_dentries(filesystem.dentries().size());

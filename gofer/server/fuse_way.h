@@ -33,6 +33,7 @@
 #include "gofer/fs/filesystem.h"
 #include "gofer/fs/tree_restore.h"
 #include "gofer/server/way_in.h"
+#include "gofer/stats/request_stats.h"
 
 namespace gofer::server {
 
@@ -74,6 +75,7 @@ class FuseWay final : public WayIn {
   void Stop() override ABSL_LOCKS_EXCLUDED(mu_);
   absl::string_view name() const override { return "fuse"; }
   std::string state() const override { return where_; }
+  std::vector<stats::Operation> Requests() const override { return session_->requests().Read(); }
   std::optional<checkpoint::FuseClient> fuse_client() const override {
     return checkpoint::FuseClient{
         .way = checkpoint::kFuseWay, .session = session_.get(), .device = device_.get()};

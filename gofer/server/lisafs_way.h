@@ -12,6 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "gofer/server/listener.h"
 #include "gofer/server/way_in.h"
+#include "gofer/stats/request_stats.h"
 #include "lisafs/server/server.h"
 
 namespace gofer::server {
@@ -35,6 +36,7 @@ class LisafsWay : public WayIn {
   void Stop() override { server_.Stop(); }
   absl::string_view name() const override { return "lisafs"; }
   std::string state() const override;
+  std::vector<stats::Operation> Requests() const override { return server_.requests().Read(); }
 
  private:
   lisafs::Server& server_;

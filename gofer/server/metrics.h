@@ -1,7 +1,8 @@
 // What `gofer status` tells, for a monitoring system: Prometheus' text format.
 //
-// Every name begins with gofer_; sizes are counts, times are seconds. All are gauges: of the moment
-// in which they were asked for.
+// Every name begins with gofer_; sizes are counts, times are seconds. Requests are histograms and
+// counters, which begin when the gofer does; all else are gauges, of the moment in which they were
+// asked for.
 //
 // Threads: safe. Errors: none.
 // Source:  the design's command line; Prometheus' exposition format 0.0.4.

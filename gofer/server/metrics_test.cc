@@ -1,5 +1,8 @@
 #include "gofer/server/metrics.h"
 
+#include <array>
+#include <cerrno>
+#include <cstdint>
 #include <string>
 
 #include "gmock/gmock.h"
@@ -43,6 +46,41 @@ TEST(StatusAsMetrics, ClientsThatHaveNodesByTheirOrder) {
                               "gofer_client_nodes{way=\"fuse\",index=\"2\"} 8\n"));
   EXPECT_THAT(text, HasSubstr("gofer_client_open_files{way=\"fuse\",index=\"2\"} 18\n"));
   EXPECT_THAT(text, Not(HasSubstr("lisafs")));
+}
+
+TEST(StatusAsMetrics, RequestsAsHistogramsAndErrorsAsCounters) {
+  control::Status status;
+  control::WayIn& way = *status.add_ways_in();
+  way.set_name("lisafs");
+  control::Operation& operation = *way.add_operations();
+  operation.set_name("WalkStat");
+  operation.set_requests(6);
+  operation.set_total_ns(2'500'000'000);
+  for (const auto [above, upto, requests] :
+       {std::array<uint64_t, 3>{255, 319, 2}, std::array<uint64_t, 3>{1791, 2047, 3},
+        std::array<uint64_t, 3>{60'000'000'000, UINT64_MAX, 1}}) {
+    control::LatencyRange& range = *operation.add_latencies();
+    range.set_above_ns(above);
+    range.set_upto_ns(upto);
+    range.set_requests(requests);
+  }
+  control::ErrnoCount& error = *operation.add_errors();
+  error.set_number(ENOENT);
+  error.set_requests(4);
+  const std::string text = StatusAsMetrics(status);
+  const std::string labels = "{way=\"lisafs\",index=\"0\",operation=\"WalkStat\"";
+  EXPECT_THAT(text, HasSubstr("# TYPE gofer_request_duration_seconds histogram\n"));
+  const auto bucket = [&](const std::string& le, int count) {
+    return "gofer_request_duration_seconds_bucket" + labels + ",le=\"" + le + "\"} " +
+           std::to_string(count) + "\n";
+  };
+  EXPECT_THAT(text, HasSubstr(bucket("0.000001023", 2) + bucket("0.000002047", 5)));
+  EXPECT_THAT(text, HasSubstr(bucket("34.359738367", 5) + bucket("+Inf", 6)));
+  EXPECT_THAT(text, HasSubstr("gofer_request_duration_seconds_sum" + labels + "} 2.500000000\n" +
+                              "gofer_request_duration_seconds_count" + labels + "} 6\n"));
+  EXPECT_THAT(text, HasSubstr("# TYPE gofer_request_errors_total counter\n"
+                              "gofer_request_errors_total" +
+                              labels + ",errno=\"ENOENT\"} 4\n"));
 }
 
 TEST(StatusAsMetrics, LabelsAreQuoted) {

@@ -30,6 +30,7 @@
 #include "gofer/fs/filesystem.h"
 #include "gofer/fs/tree_restore.h"
 #include "gofer/server/way_in.h"
+#include "gofer/stats/request_stats.h"
 #include "gofer/sys/event_fd.h"
 #include "vhost/user/backend.h"
 #include "vhost/virtio_fs/device.h"
@@ -63,6 +64,7 @@ class VhostUserWay final : public WayIn {
   bool LeavesThreads() const override ABSL_LOCKS_EXCLUDED(mu_);
   absl::string_view name() const override { return "vhost-user"; }
   std::string state() const override ABSL_LOCKS_EXCLUDED(mu_);
+  std::vector<stats::Operation> Requests() const override { return session_->requests().Read(); }
   std::optional<checkpoint::FuseClient> fuse_client() const override {
     return checkpoint::FuseClient{.way = checkpoint::kVhostUserWay, .session = session_.get()};
   }

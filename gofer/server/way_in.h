@@ -16,6 +16,7 @@
 #include "absl/strings/string_view.h"
 #include "checkpoint/save.h"
 #include "gofer/base/unique_fd.h"
+#include "gofer/stats/request_stats.h"
 
 namespace gofer::server {
 
@@ -29,6 +30,9 @@ class WayIn {
   // For who asks how the process does: "lisafs", and "2 clients". Any thread.
   virtual absl::string_view name() const = 0;
   virtual std::string state() const = 0;
+
+  // What its clients have asked for. Any thread.
+  virtual std::vector<stats::Operation> Requests() const { return {}; }
 
   // The FUSE client that it serves, or waits for; it lives as long as the way in. Any thread.
   virtual std::optional<checkpoint::FuseClient> fuse_client() const { return std::nullopt; }

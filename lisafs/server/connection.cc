@@ -12,9 +12,33 @@ namespace lisafs {
 using gofer::Errno;
 using gofer::ErrnoOr;
 
-Connection::Connection(gofer::fs::Filesystem& filesystem, const ServerOptions& server_options,
-                       ConnectionOptions options, std::unique_ptr<MainSocket> socket)
+namespace {
+
+// What a thread serves its socket or channel with: the one place that sees each request with its
+// message and its result.
+class CountedConnection final : public CallHandler {
+ public:
+  CountedConnection(Connection& connection, gofer::stats::RequestStats& requests)
+      : connection_(connection), recorder_(requests) {}
+
+  void Handle(Call& call) override {
+    const uint64_t begin = recorder_.Now();
+    if (!call.error().has_value()) connection_.Handle(call);
+    recorder_.Record(RequestRow(call.id), begin, call.error());
+  }
+
+ private:
+  Connection& connection_;
+  gofer::stats::Recorder recorder_;
+};
+
+}  // namespace
+
+Connection::Connection(gofer::fs::Filesystem& filesystem, gofer::stats::RequestStats& requests,
+                       const ServerOptions& server_options, ConnectionOptions options,
+                       std::unique_ptr<MainSocket> socket)
     : filesystem_(filesystem),
+      requests_(requests),
       server_options_(server_options),
       options_(std::move(options)),
       socket_(std::move(socket)) {}
@@ -22,7 +46,10 @@ Connection::Connection(gofer::fs::Filesystem& filesystem, const ServerOptions& s
 Connection::~Connection() = default;
 
 void Connection::Serve() {
-  socket_->Serve(*this);
+  {
+    CountedConnection counted(*this, requests_);
+    socket_->Serve(counted);
+  }
   // The client has gone, and may wait for that to be noticed on the socket: files are released
   // before it is.
   ShutDownChannels();
@@ -79,8 +106,10 @@ ErrnoOr<Connection::NewChannel> Connection::AddChannel() {
   ASSIGN_OR_RETURN(std::unique_ptr<Channel> channel,
                    Channel::Create(memory_, index, client_socket));
   Channel* const serving = channel.get();
-  channels_.push_back({.channel = std::move(channel),
-                       .thread = std::thread([this, serving] { serving->Serve(*this); })});
+  channels_.push_back({.channel = std::move(channel), .thread = std::thread([this, serving] {
+                                                        CountedConnection counted(*this, requests_);
+                                                        serving->Serve(counted);
+                                                      })});
   return NewChannel{.place = {.data_offset = static_cast<int64_t>(index * kWindowSize),
                               .data_length = kWindowSize},
                     .memory = memory_,

@@ -13,6 +13,7 @@
 #ifndef LISAFS_SERVER_CONNECTION_H_
 #define LISAFS_SERVER_CONNECTION_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <thread>
@@ -27,20 +28,30 @@
 #include "gofer/fs/filesystem.h"
 #include "gofer/fs/snapshot.h"
 #include "gofer/fs/tree_restore.h"
+#include "gofer/stats/request_stats.h"
 #include "lisafs/server/fd_table.h"
 #include "lisafs/server/options.h"
 #include "lisafs/server/state.h"
 #include "lisafs/transport/call.h"
 #include "lisafs/transport/channel.h"
 #include "lisafs/transport/main_socket.h"
+#include "lisafs/wire/message_id.h"
 
 namespace lisafs {
 
-class Connection final : public CallHandler {
+// Where a request is counted: a message that there is not has a row of its own, for all of them.
+inline constexpr size_t kRequestRows = kNumMessageIds + 1;
+inline size_t RequestRow(MessageId id) { return std::min(static_cast<size_t>(id), kNumMessageIds); }
+
+class Connection {
  public:
-  Connection(gofer::fs::Filesystem& filesystem, const ServerOptions& server_options,
-             ConnectionOptions options, std::unique_ptr<MainSocket> socket);
-  ~Connection() override;
+  // Requests are counted in `requests`, by RequestRow.
+  Connection(gofer::fs::Filesystem& filesystem, gofer::stats::RequestStats& requests,
+             const ServerOptions& server_options, ConnectionOptions options,
+             std::unique_ptr<MainSocket> socket);
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  ~Connection();
 
   // Serves until the client hangs up or ShutDown.
   void Serve();
@@ -55,7 +66,7 @@ class Connection final : public CallHandler {
   absl::Status Restore(const ConnectionState& state, gofer::fs::TreeRestore& tree);
 
   // Dispatch: supported? allowed? then the message's handler. Turns its errno into an Error reply.
-  void Handle(Call& call) override;
+  void Handle(Call& call);
 
   gofer::fs::Filesystem& filesystem() const { return filesystem_; }
   FdTable& fds() { return fds_; }
@@ -90,6 +101,7 @@ class Connection final : public CallHandler {
   gofer::ErrnoOr<gofer::fs::BoundEntry> Rebind(ControlFd& file, uint32_t type);
 
   gofer::fs::Filesystem& filesystem_;
+  gofer::stats::RequestStats& requests_;
   const ServerOptions& server_options_;
   const ConnectionOptions options_;
   const std::unique_ptr<MainSocket> socket_;

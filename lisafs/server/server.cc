@@ -1,5 +1,6 @@
 #include "lisafs/server/server.h"
 
+#include <string>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -8,8 +9,17 @@
 #include "gofer/base/status_macros.h"
 #include "gofer/sys/socket.h"
 #include "lisafs/transport/main_socket.h"
+#include "lisafs/wire/message_id.h"
 
 namespace lisafs {
+namespace {
+
+std::string NameOfRow(size_t row) { return std::string(MessageName(static_cast<MessageId>(row))); }
+
+}  // namespace
+
+Server::Server(gofer::fs::Filesystem* filesystem, ServerOptions options)
+    : filesystem_(*filesystem), options_(options), requests_(kRequestRows, &NameOfRow) {}
 
 absl::StatusOr<std::unique_ptr<Connection>> Server::MakeConnection(gofer::UniqueFd socket,
                                                                    ConnectionOptions options) {
@@ -27,7 +37,7 @@ absl::StatusOr<std::unique_ptr<Connection>> Server::MakeConnection(gofer::Unique
   if (!main_socket.ok()) {
     return gofer::ToStatus(main_socket.error(), absl::StrCat("setting up descriptor ", number));
   }
-  return std::make_unique<Connection>(filesystem_, options_, std::move(options),
+  return std::make_unique<Connection>(filesystem_, requests_, options_, std::move(options),
                                       *std::move(main_socket));
 }
 

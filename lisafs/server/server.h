@@ -27,6 +27,7 @@
 #include "gofer/fs/filesystem.h"
 #include "gofer/fs/snapshot.h"
 #include "gofer/fs/tree_restore.h"
+#include "gofer/stats/request_stats.h"
 #include "lisafs/server/connection.h"
 #include "lisafs/server/options.h"
 #include "lisafs/server/state.h"
@@ -37,8 +38,7 @@ inline constexpr size_t kMaxConnections = 1024;
 
 class Server {
  public:
-  Server(gofer::fs::Filesystem* filesystem, ServerOptions options)
-      : filesystem_(*filesystem), options_(options) {}
+  Server(gofer::fs::Filesystem* filesystem, ServerOptions options);
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
   ~Server() { Stop(); }
@@ -57,6 +57,8 @@ class Server {
   ServerState Save(gofer::fs::Snapshot& snapshot) const ABSL_LOCKS_EXCLUDED(mu_);
 
   size_t num_connections() const ABSL_LOCKS_EXCLUDED(mu_);
+  // What clients have asked for, message by message.
+  const gofer::stats::RequestStats& requests() const { return requests_; }
   // Returns when no connection is left.
   void Wait() ABSL_LOCKS_EXCLUDED(mu_);
   // Lets requests in flight finish, for `grace` at most, and ends all connections.
@@ -79,6 +81,7 @@ class Server {
 
   gofer::fs::Filesystem& filesystem_;
   const ServerOptions options_;
+  gofer::stats::RequestStats requests_;
   mutable absl::Mutex mu_;
   size_t live_ ABSL_GUARDED_BY(mu_) = 0;
   std::vector<std::unique_ptr<Served>> connections_ ABSL_GUARDED_BY(mu_);

@@ -15,6 +15,7 @@
 
 #include <array>
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -58,12 +59,15 @@ class Call {
   // Turns whatever was written into an Error reply, which carries no descriptors.
   void Fail(gofer::Errno error) {
     reply_id_ = MessageId::kError;
+    error_ = error;
     donated.Clear();
     body.Clear();
     body.Write(ErrorResp{static_cast<uint32_t>(error.value())});
   }
 
   MessageId reply_id() const { return reply_id_; }
+  // What the client is told, if it is an error.
+  std::optional<gofer::Errno> error() const { return error_; }
 
   const MessageId id;
   const Payload payload;
@@ -73,13 +77,14 @@ class Call {
 
  private:
   MessageId reply_id_ = id;
+  std::optional<gofer::Errno> error_;
 };
 
 class CallHandler {
  public:
   virtual ~CallHandler() = default;
   // Answers the call in place, whatever it is. Called by several threads at once, for different
-  // calls.
+  // calls. One that the transport has had to refuse comes with its error, and keeps it.
   virtual void Handle(Call& call) = 0;
 };
 

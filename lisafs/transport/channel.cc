@@ -102,11 +102,8 @@ bool Channel::ServeOne(CallHandler& handler) {
 
   Call call(header.message, payload, bulk,
             window_.writable().subspan(sizeof(header), kMaxMessageSize));
-  if (too_long) {
-    call.Fail(gofer::Errno(EIO));
-  } else {
-    handler.Handle(call);
-  }
+  if (too_long) call.Fail(gofer::Errno(EIO));
+  handler.Handle(call);
 
   // Descriptors first, each in a message of its own. One that cannot be sent (the client leaves its
   // queue full) ends the list: the client is told how many there are.

@@ -82,10 +82,9 @@ bool MainSocket::ServeOne(CallHandler& handler) {
   if (too_long) {
     if (!Skip(frame_size)) return false;
     call.Fail(gofer::Errno(EIO));
-  } else {
-    handler.Handle(call);
-    Consume(frame_size);
   }
+  handler.Handle(call);
+  if (!too_long) Consume(frame_size);
 
   const SocketHeader reply = {
       .payload_len = static_cast<uint32_t>(call.body.size()), .message = call.reply_id(), .pad = 0};

@@ -7,18 +7,20 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
+
+#include "gofer/base/log_linear.h"
 
 namespace gofer::bench {
 
 class Histogram {
  public:
   void Add(uint64_t ns) {
-    ++buckets_[Bucket(ns)];
+    ++buckets_[Scale::Bucket(ns)];
     ++count_;
   }
   void Add(const Histogram& other) {
@@ -29,33 +31,14 @@ class Histogram {
 
   // The duration that this share of the operations did not exceed.
   double Percentile(double share) const {
-    const auto wanted = static_cast<uint64_t>(std::ceil(share * static_cast<double>(count_)));
-    uint64_t seen = 0;
-    for (size_t i = 0; i < buckets_.size(); ++i) {
-      seen += buckets_[i];
-      if (seen >= wanted && seen > 0) return UpperEnd(i);
-    }
-    return 0;
+    return gofer::Percentile(Scale::Ranges(std::span<const uint32_t>(buckets_)), share);
   }
 
  private:
-  // Below 64 a bucket is one nanosecond; above, each power of two has 64 of them.
-  static constexpr int kStepBits = 6;
-  static size_t Bucket(uint64_t ns) {
-    if (ns < (1 << kStepBits)) return ns;
-    const int shift = std::bit_width(ns) - kStepBits - 1;
-    const size_t bucket = (static_cast<size_t>(shift + 1) << kStepBits) + (ns >> shift) - (1 << kStepBits);
-    return std::min(bucket, kBuckets - 1);
-  }
-  static double UpperEnd(size_t bucket) {
-    if (bucket < (1 << kStepBits)) return static_cast<double>(bucket);
-    const size_t shift = (bucket >> kStepBits) - 1;
-    const size_t step = (bucket & ((1 << kStepBits) - 1)) + (1 << kStepBits);
-    return static_cast<double>(((step + 1) << shift) - 1);
-  }
+  // Each power of two has 64 buckets, past ten minutes.
+  using Scale = LogLinear<6, 0, 40>;
 
-  static constexpr size_t kBuckets = 35 << kStepBits;  // past ten minutes
-  std::array<uint32_t, kBuckets> buckets_{};
+  std::array<uint32_t, Scale::kBuckets> buckets_{};
   uint64_t count_ = 0;
 };
 

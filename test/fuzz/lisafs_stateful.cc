@@ -19,6 +19,7 @@
 
 #include "glog/logging.h"
 #include "gofer/fs/filesystem.h"
+#include "gofer/stats/request_stats.h"
 #include "gofer/sys/host_fs.h"
 #include "lisafs/server/connection.h"
 #include "lisafs/transport/call.h"
@@ -99,6 +100,8 @@ lisafs::ServerOptions Options() {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static auto* const world = new World;
   static const lisafs::ServerOptions options = Options();
+  static auto* const requests =
+      new gofer::stats::RequestStats(lisafs::kRequestRows, [](size_t) { return std::string(); });
   static auto* const reply = new std::vector<std::byte>(lisafs::kMaxMessageSize);
   int fds[2];
   PCHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
@@ -106,7 +109,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   auto socket = lisafs::MainSocket::Create(UniqueFd(fds[1]));
   CHECK(socket.ok());
   {
-    lisafs::Connection connection(world->filesystem(), options, {}, *std::move(socket));
+    lisafs::Connection connection(world->filesystem(), *requests, options, {}, *std::move(socket));
     while (size >= sizeof(lisafs::SocketHeader)) {
       lisafs::SocketHeader header;
       std::memcpy(&header, data, sizeof(header));

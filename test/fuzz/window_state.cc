@@ -31,6 +31,7 @@ constexpr double kPatience_s = 8;
 class Echo final : public lisafs::CallHandler {
  public:
   void Handle(lisafs::Call& call) override {
+    if (call.error().has_value()) return;
     CHECK_LE(call.payload.size() + call.bulk.size(), size_t{lisafs::kMaxMessageSize});
     call.body.WriteBytes(
         absl::string_view(reinterpret_cast<const char*>(call.payload.data()), call.payload.size()));

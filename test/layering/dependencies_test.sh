@@ -19,9 +19,10 @@ for list in *_deps; do
 done
 
 ours='^//(gofer|lisafs|fuse|vhost|checkpoint)'
-forbid base "^//(gofer/(sys|fs|server|runsc|virtiofsd)|lisafs|fuse|vhost|checkpoint)" "base depends on abseil only"
+forbid base "^//(gofer/(sys|stats|fs|server|runsc|virtiofsd)|lisafs|fuse|vhost|checkpoint)" "base depends on abseil only"
 forbid base "^@(com_github_google_glog|com_google_protobuf|com_github_gflags)" "base depends on abseil only"
-forbid sys "^//(gofer/(fs|server|runsc|virtiofsd)|lisafs|fuse|vhost|checkpoint)" "sys knows base alone"
+forbid sys "^//(gofer/(stats|fs|server|runsc|virtiofsd)|lisafs|fuse|vhost|checkpoint)" "sys knows base alone"
+forbid stats "^//(gofer/(fs|server|runsc|virtiofsd)|lisafs|fuse|vhost|checkpoint)" "counters do not know what they count"
 forbid fs "^//(gofer/(server|runsc|virtiofsd)|lisafs|fuse|vhost|checkpoint)" "the core knows no wire and no front end"
 forbid lisafs_wire "^//(gofer/(sys|fs|server|runsc|virtiofsd)|lisafs/(transport|server|client)|fuse|vhost|checkpoint)" \
   "wire knows bytes alone"

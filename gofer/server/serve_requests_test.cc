@@ -1,0 +1,276 @@
+// What `gofer status` and `gofer metrics` say of requests: clients of each kind ask for known things,
+// get known errors, and exactly those are counted.
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <regex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "fuse/wire/abi.h"
+#include "fuse/wire/opcode.h"
+#include "glog/logging.h"
+#include "gmock/gmock.h"
+#include "gofer/base/unique_fd.h"
+#include "gtest/gtest.h"
+#include "lisafs/client/client.h"
+#include "test/support/forked.h"
+#include "test/support/gofer_process.h"
+#include "test/support/results.h"
+#include "test/support/temp_tree.h"
+#include "vhost/driver/frontend.h"
+#include "vhost/driver/fuse_client.h"
+#include "vhost/driver/machine.h"
+
+namespace gofer::server {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ContainerEq;
+using ::testing::Contains;
+using testing::GoferProcess;
+using testing::GoferStart;
+using ::testing::HasSubstr;
+using testing::Must;
+using ::testing::Pair;
+
+// Of each operation how many requests there were, and how often each errno.
+struct Counted {
+  uint64_t requests = 0;
+  std::map<std::string, uint64_t> errors = {};
+  bool operator==(const Counted&) const = default;
+};
+using CountedByName = std::map<std::string, Counted>;
+
+std::ostream& operator<<(std::ostream& out, const Counted& counted) {
+  out << counted.requests;
+  for (const auto& [error, count] : counted.errors) out << " " << error << " " << count;
+  return out;
+}
+
+uint64_t Number(const std::string& text) {
+  uint64_t number = 0;
+  CHECK(absl::SimpleAtoi(text, &number)) << text;
+  return number;
+}
+
+// Calls `visit` with the groups of each match.
+template <typename Visit>
+void ForEachMatch(const std::string& text, const std::string& pattern, Visit visit) {
+  const std::regex expression(pattern);
+  for (std::sregex_iterator it(text.begin(), text.end(), expression), end; it != end; ++it) {
+    visit(*it);
+  }
+}
+
+class ServeRequestsTest : public ::testing::Test {
+ protected:
+  ServeRequestsTest() {
+    tree_.Mkdir("served");
+    tree_.Write("served/file", "content");
+    tree_.Mkdir("mnt");
+  }
+  void SetUp() override {
+    if (!testing::IsPrivileged()) GTEST_SKIP() << "needs to make namespaces and mounts";
+  }
+
+  void Start(std::vector<std::string> flags) {
+    testing::Pipe ready = testing::MakePipe();
+    std::vector<std::string> arguments = {"serve", absl::StrCat("--root=", tree_.At("served")),
+                                          "--ready_fd=9", ControlFlag()};
+    arguments.insert(arguments.end(), flags.begin(), flags.end());
+    gofer_ = std::make_unique<GoferProcess>(
+        GoferStart{.arguments = std::move(arguments), .fds = {{9, ready.write.get()}}});
+    ready.write.Reset();
+    ASSERT_EQ(testing::ReadPipe(ready.read), "\n") << gofer_->Stderr();
+  }
+  std::string ControlFlag() const { return absl::StrCat("--control_socket=", tree_.At("control")); }
+
+  std::string Command(std::vector<std::string> arguments) const {
+    arguments.push_back(ControlFlag());
+    GoferProcess process(GoferStart{.arguments = std::move(arguments)});
+    CHECK_EQ(process.Wait(), 0) << process.Stderr();
+    return process.Stdout();
+  }
+  // What has been counted of the way in of that name.
+  CountedByName Status(const std::string& way) const {
+    const std::string json = Command({"status", "--json"});
+    const std::string begin = absl::StrCat("{\"name\":\"", way, "\",\"state\"");
+    const size_t from = json.find(begin);
+    CHECK(from != std::string::npos) << json;
+    const size_t to = json.find("\"state\"", from + begin.size());
+    CountedByName counted;
+    ForEachMatch(json.substr(from, to - from),
+                 R"re(\{"name":"([^"]+)","requests":(\d+),"per_second":[\d.]+,)re"
+                 R"re("p50_us":[\d.]+,"p99_us":[\d.]+,"errors":\{([^}]*)\}\})re",
+                 [&](const std::smatch& operation) {
+                   Counted& added = counted[operation[1]];
+                   added.requests = Number(operation[2]);
+                   ForEachMatch(operation[3], R"re("(\w+)":(\d+))re",
+                                [&](const std::smatch& error) {
+                                  added.errors[error[1]] = Number(error[2]);
+                                });
+                 });
+    return counted;
+  }
+  CountedByName Metrics(const std::string& way) const {
+    const std::string text = Command({"metrics"});
+    const std::string labels =
+        absl::StrCat(R"re(\{way=")re", way, R"re(",index="\d+",operation="([^"]+)")re");
+    CountedByName counted;
+    ForEachMatch(
+        text, absl::StrCat("gofer_request_duration_seconds_count", labels, R"re(\} (\d+)\n)re"),
+        [&](const std::smatch& sample) { counted[sample[1]].requests = Number(sample[2]); });
+    ForEachMatch(
+        text, absl::StrCat("gofer_request_errors_total", labels, R"re(,errno="(\w+)"\} (\d+)\n)re"),
+        [&](const std::smatch& sample) {
+          counted[sample[1]].errors[sample[2]] = Number(sample[3]);
+        });
+    return counted;
+  }
+  void ExpectCounted(const std::string& way, const CountedByName& expected) const {
+    EXPECT_THAT(Status(way), ContainerEq(expected));
+    EXPECT_THAT(Metrics(way), ContainerEq(expected));
+  }
+
+  UniqueFd Connect(absl::string_view name) const {
+    UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    struct sockaddr_un address = {};
+    address.sun_family = AF_UNIX;
+    tree_.At(name).copy(address.sun_path, sizeof(address.sun_path) - 1);
+    PCHECK(connect(socket.get(), reinterpret_cast<struct sockaddr*>(&address), sizeof(address)) ==
+           0);
+    return socket;
+  }
+
+  const testing::TempTree tree_;
+  std::unique_ptr<GoferProcess> gofer_;
+};
+
+TEST_F(ServeRequestsTest, OfLisafsClients) {
+  Start({absl::StrCat("--lisafs_socket=", tree_.At("lisafs"))});
+  ExpectCounted("lisafs", {});
+  CountedByName expected;
+  {
+    lisafs::Client client(Connect("lisafs"));
+    const lisafs::FdId root = Must(client.Mount()).root.control_fd;
+    const size_t channel = Must(client.OpenChannel());
+    for (const lisafs::Calls& calls :
+         {lisafs::Calls(client.over_socket()), lisafs::Calls(client.over_channel(channel))}) {
+      for (int i = 0; i < 3; ++i) Must(calls.FStat(root));
+      EXPECT_EQ(calls.FStat(static_cast<lisafs::FdId>(4711)).error(), EBADF);
+      EXPECT_EQ(calls.UnlinkAt(root, "missing", 0).error(), ENOENT);
+      EXPECT_EQ(calls.UnlinkAt(root, "file", AT_REMOVEDIR).error(), ENOTDIR);
+      EXPECT_EQ(Must(calls.Raw(static_cast<lisafs::MessageId>(999), "")).error(), EOPNOTSUPP);
+      EXPECT_EQ(Must(calls.Raw(static_cast<lisafs::MessageId>(777), "")).error(), EOPNOTSUPP);
+    }
+    const std::string too_long(lisafs::kMaxMessageSize + 1, 'x');
+    EXPECT_EQ(Must(client.over_socket().Raw(lisafs::MessageId::kPWrite, too_long)).error(), EIO);
+    expected = {{"Mount", {.requests = 1}},
+                {"Channel", {.requests = 1}},
+                {"FStat", {.requests = 8, .errors = {{"EBADF", 2}}}},
+                {"UnlinkAt", {.requests = 4, .errors = {{"ENOENT", 2}, {"ENOTDIR", 2}}}},
+                {"PWrite", {.requests = 1, .errors = {{"EIO", 1}}}},
+                {"Unknown", {.requests = 4, .errors = {{"EOPNOTSUPP", 4}}}}};
+    ExpectCounted("lisafs", expected);
+  }
+  // Another client's add to them, though the first has gone with its threads.
+  lisafs::Client client(Connect("lisafs"));
+  Must(client.Mount());
+  ++expected["Mount"].requests;
+  ExpectCounted("lisafs", expected);
+}
+
+TEST_F(ServeRequestsTest, OfAGuest) {
+  Start({absl::StrCat("--vhost_user_socket=", tree_.At("vhost"))});
+  using fuse::NodeId;
+  using vhost::driver::FuseClient;
+  using vhost::driver::Machine;
+  const std::unique_ptr<Machine> machine =
+      Must(Machine::Attach(Must(vhost::driver::Frontend::Connect(tree_.At("vhost"))), {}));
+  Must(machine->Start());
+  FuseClient client(machine.get());
+  Must(client.Init());
+  for (int i = 0; i < 5; ++i) Must(client.Getattr(NodeId::kRoot));
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(client.Lookup(NodeId::kRoot, "missing").error(), ENOENT);
+  const NodeId file = Must(client.Lookup(NodeId::kRoot, "file")).nodeid;
+  const fuse::HandleId handle = Must(client.Open(file, O_RDWR)).fh;
+  EXPECT_EQ(Must(client.Read(file, handle, 0, 100)), "content");
+  // Those that a worker does count once.
+  for (int i = 0; i < 4; ++i) Must(client.Fsync(file, handle, /*data_only=*/true));
+  EXPECT_EQ(client.Fsync(file, static_cast<fuse::HandleId>(4711), true).error(), EBADF);
+  for (const uint32_t opcode : {9999u, 8888u}) {
+    fuse::InHeader header = {};
+    header.opcode = static_cast<fuse::Opcode>(opcode);
+    header.nodeid = NodeId::kRoot;
+    EXPECT_EQ(Must(client.Raw(header, "")).error, ENOSYS);
+  }
+  Must(client.Forget(file, 1));
+  const CountedByName expected = {
+      {"INIT", {.requests = 1}},
+      {"GETATTR", {.requests = 5}},
+      {"LOOKUP", {.requests = 4, .errors = {{"ENOENT", 3}}}},
+      {"OPEN", {.requests = 1}},
+      {"READ", {.requests = 1}},
+      {"FSYNC", {.requests = 5, .errors = {{"EBADF", 1}}}},
+      {"FORGET", {.requests = 1}},
+      {"other opcodes", {.requests = 2, .errors = {{"ENOSYS", 2}}}},
+  };
+  // FORGET has no reply: that it has been taken is all that a client can know.
+  for (int i = 0; i < 500 && Status("vhost-user") != expected; ++i) {
+    absl::SleepFor(absl::Milliseconds(10));
+  }
+  ExpectCounted("vhost-user", expected);
+}
+
+TEST_F(ServeRequestsTest, OfTheKernel) {
+  Start({absl::StrCat("--fuse_mountpoint=", tree_.At("mnt"))});
+  for (const char* const name : {"a", "b", "c"}) {
+    EXPECT_EQ(mkdir(tree_.At(absl::StrCat("mnt/", name)).c_str(), 0755), 0);
+  }
+  struct stat st;
+  for (const char* const name : {"x", "y", "z"}) {
+    EXPECT_EQ(stat(tree_.At(absl::StrCat("mnt/", name)).c_str(), &st), -1);
+  }
+  EXPECT_EQ(mkdir(tree_.At("mnt/file").c_str(), 0755), -1);
+  // What else the kernel asks for is its own affair. It looks a name up before it makes it.
+  for (const CountedByName& counted : {Status("fuse"), Metrics("fuse")}) {
+    EXPECT_THAT(counted, AllOf(Contains(Pair("INIT", Counted{.requests = 1})),
+                               Contains(Pair("MKDIR", Counted{.requests = 3}))));
+    ASSERT_EQ(counted.count("LOOKUP"), 1u);
+    const std::map<std::string, uint64_t> errors = {{"ENOENT", 6}};
+    EXPECT_THAT(counted.at("LOOKUP").errors, ContainerEq(errors));
+    EXPECT_GE(counted.at("LOOKUP").requests, 7u);
+  }
+}
+
+// For a person: a line of each operation, with its errors.
+TEST_F(ServeRequestsTest, AsATable) {
+  Start({absl::StrCat("--lisafs_socket=", tree_.At("lisafs"))});
+  lisafs::Client client(Connect("lisafs"));
+  const lisafs::FdId root = Must(client.Mount()).root.control_fd;
+  EXPECT_EQ(client.UnlinkAt(root, "missing", 0).error(), ENOENT);
+  const std::string text = Command({"status"});
+  EXPECT_THAT(text,
+              HasSubstr("\nlisafs 0                 requests      per s     p50 us     p99 us  "
+                        "errors\n"));
+  const std::regex row(R"re(\n  UnlinkAt +1 +\d+\.\d +\d+\.\d +\d+\.\d  ENOENT 1\n)re");
+  EXPECT_TRUE(std::regex_search(text, row)) << text;
+}
+
+}  // namespace
+}  // namespace gofer::server
