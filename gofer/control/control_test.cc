@@ -25,6 +25,7 @@
 #include "gofer/control/client.h"
 #include "gofer/control/control.pb.h"
 #include "gofer/control/frame.h"
+#include "gofer/control/peer_judge.h"
 #include "gofer/control/server.h"
 #include "gtest/gtest.h"
 
@@ -90,7 +91,8 @@ class ControlTest : public ::testing::Test {
   }
 
   FakeHandler handler_;
-  ControlServer server_{handler_, geteuid()};
+  PeerJudge judge_{geteuid()};
+  ControlServer server_{handler_, judge_};
 };
 
 Request Status() {
@@ -172,7 +174,8 @@ TEST_F(ControlTest, AStrangerIsTurnedAway) {
     }
     pair = StreamPair();
   }).join();
-  ControlServer server(handler_, geteuid() == 0 ? geteuid() : kSomebody);
+  PeerJudge judge(geteuid() == 0 ? geteuid() : kSomebody);
+  ControlServer server(handler_, judge);
   server.Add(std::move(pair.second));
   EXPECT_THAT(ReceiveReply(pair.first, absl::Now() + absl::Seconds(5))->failure().message(),
               HasSubstr("may command"));

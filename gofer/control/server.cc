@@ -19,8 +19,6 @@
 namespace gofer::control {
 namespace {
 
-constexpr uint32_t kRoot = 0;
-
 // Tells why, and lets the socket be closed. A peer that does not listen is no reason to wait.
 void Refuse(BorrowedFd socket, absl::string_view why) {
   (void)sys::SetNonBlocking(socket, true).ok();
@@ -56,11 +54,8 @@ Reply FailureReply(absl::string_view message, int exit_status) {
 
 void ControlServer::Add(UniqueFd socket) {
   Reap();
-  const ErrnoOr<uint32_t> peer = sys::PeerUid(socket);
-  if (!peer.ok() || (*peer != owner_ && *peer != kRoot)) {
-    Refuse(socket,
-           absl::StrCat("control socket: only uid ", owner_, " and root may command, you are ",
-                        peer.ok() ? absl::StrCat("uid ", *peer) : peer.error().ToString()));
+  if (const absl::Status judged = judge_.MayCommand(socket); !judged.ok()) {
+    Refuse(socket, judged.message());
     return;
   }
   const absl::MutexLock lock(&mu_);

@@ -1,9 +1,9 @@
 // ControlServer: answers commands on control sockets, each client on a thread of its own.
 //
-// Who may command: the file mode of the socket keeps others out; beyond it a client must run under
-// the uid that the gofer was started under, or be root. Uids are judged as they are mapped here.
+// Who may command: the file mode of the socket keeps others out; beyond it the judge does, see
+// peer_judge.h.
 //
-// Owner:   borrows the handler. Threads: safe. The handler is called by several threads at once.
+// Owner:   borrows the handler and the judge. Threads: safe. The handler is called by several threads at once.
 // Errors:  a client that breaks the rules of frame.h, takes more than kRequestDeadline for a request
 //          or is no. kMaxClients + 1 is told so if it still listens, and cut off.
 // Source:  spec/security.md s.5 and s.10 (control_auth_test, control_flood_test).
@@ -12,7 +12,6 @@
 #define GOFER_CONTROL_SERVER_H_
 
 #include <cstddef>
-#include <cstdint>
 #include <list>
 #include <memory>
 #include <thread>
@@ -25,6 +24,7 @@
 #include "gofer/base/unique_fd.h"
 #include "gofer/control/control.pb.h"
 #include "gofer/control/frame.h"
+#include "gofer/control/peer_judge.h"
 
 namespace gofer::control {
 
@@ -56,8 +56,7 @@ Reply FailureReply(absl::string_view message, int exit_status = 1);
 
 class ControlServer {
  public:
-  // `owner` is the uid that may command.
-  ControlServer(CommandHandler& handler, uint32_t owner) : handler_(handler), owner_(owner) {}
+  ControlServer(CommandHandler& handler, PeerJudge& judge) : handler_(handler), judge_(judge) {}
   ControlServer(const ControlServer&) = delete;
   ControlServer& operator=(const ControlServer&) = delete;
   ~ControlServer() { Stop(); }
@@ -80,7 +79,7 @@ class ControlServer {
   void Reap() ABSL_LOCKS_EXCLUDED(mu_);
 
   CommandHandler& handler_;
-  const uint32_t owner_;
+  PeerJudge& judge_;
   absl::Mutex mu_;
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;
   std::list<std::unique_ptr<Connection>> connections_ ABSL_GUARDED_BY(mu_);

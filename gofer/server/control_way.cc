@@ -19,7 +19,6 @@
 #include "gofer/base/request_gate.h"
 #include "gofer/fs/filesystem.h"
 #include "gofer/stats/request_stats.h"
-#include "gofer/sys/process.h"
 #include "gofer/sys/socket.h"
 
 namespace gofer::server {
@@ -84,7 +83,7 @@ void AddRequests(const WayIn& way, control::WayIn& entry) {
 }  // namespace
 
 ControlWay::ControlWay(std::vector<ControlSocket> sockets, Service service)
-    : service_(std::move(service)), server_(*this, sys::EffectiveUid()) {
+    : service_(std::move(service)), server_(*this, service_.judge) {
   for (ControlSocket& socket : sockets) {
     if (socket.listens) {
       listening_.push_back(std::move(socket.fd));

@@ -30,6 +30,7 @@
 #include "gofer/base/unique_fd.h"
 #include "gofer/control/control.pb.h"
 #include "gofer/control/frame.h"
+#include "gofer/control/peer_judge.h"
 #include "gofer/control/server.h"
 #include "gofer/server/confinement_report.h"
 #include "gofer/server/run_loop.h"
@@ -50,6 +51,8 @@ class ControlWay final : public WayIn, private control::CommandHandler {
     // What does not change: the process, its root, its limits and confinement.
     control::Status about;
     const ConfinementReport& confinement;
+    // Who may command.
+    control::PeerJudge& judge;
     // All ways in but this one.
     std::span<WayIn* const> ways;
     // Ends the process.

@@ -15,6 +15,7 @@
 #include "gofer/base/errno.h"
 #include "gofer/base/status_macros.h"
 #include "gofer/control/control.pb.h"
+#include "gofer/control/peer_judge.h"
 #include "gofer/fs/filesystem.h"
 #include "gofer/server/about.h"
 #include "gofer/server/confinement_report.h"
@@ -456,7 +457,11 @@ absl::StatusOr<ServiceEnd> Serve(const ServeOptions& given) {
   ASSIGN_OR_RETURN(std::vector<FuseDevice> fuse_devices, FuseDevices(options));
   ASSIGN_OR_RETURN(std::vector<ControlSocket> control_sockets, ControlSockets(options));
   ASSIGN_OR_RETURN(const uint64_t descriptor_limit, SetDescriptorLimit(options));
-  if (user_namespace.has_value()) RETURN_IF_ERROR(user_namespace->Enter());
+  control::PeerJudge judge(sys::EffectiveUid());
+  if (user_namespace.has_value()) {
+    if (HasControl(options)) RETURN_IF_ERROR(judge.StayOutside());
+    RETURN_IF_ERROR(user_namespace->Enter());
+  }
   if (options.pid_namespace() && options.sandbox() == SANDBOX_NAMESPACE) {
     RETURN_IF_ERROR(ContinueAsService());
   }
@@ -511,6 +516,7 @@ absl::StatusOr<ServiceEnd> Serve(const ServeOptions& given) {
                                   .readonly = options.readonly()},
                       .about = About(options, descriptor_limit, landlock, restored),
                       .confinement = confinement_report,
+                      .judge = judge,
                       .ways = commanded,
                       .loop = loop});
   ways.push_back(&control);

@@ -2,16 +2,16 @@
 // namespace the gofer is and whatever mode the socket has got; and a path that somebody has put
 // something on is not taken away from them, nor followed. Attacks.
 //
-// Left out: an owner of uid 65534 in a user namespace. Everybody who has no number there seems to have
-// that one, so for this owner the mode of the socket's file alone keeps others out.
-//
 // Source: spec/security.md s.1 step 4 and s.10.
 
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,6 +19,8 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "glog/logging.h"
 #include "gtest/gtest.h"
 #include "test/support/forked.h"
@@ -30,6 +32,8 @@ namespace {
 
 constexpr uint32_t kOwner = 12345;
 constexpr uint32_t kStranger = 23456;
+// What everybody seems to be in a user namespace that has no number for them.
+constexpr uint32_t kNobody = 65534;
 
 class ControlAuthTest : public ::testing::Test {
  protected:
@@ -84,6 +88,21 @@ class ControlAuthTest : public ::testing::Test {
     EXPECT_TRUE(gofer_->Running());
   }
 
+  // Whether there is such a process that has not ended: whose it is then may not care for it.
+  static bool IsRunning(int process) {
+    std::ifstream stat(absl::StrCat("/proc/", process, "/stat"));
+    std::string number, name, state;
+    return (stat >> number >> name >> state) && state != "Z";
+  }
+  // The process that the gofer has outside.
+  int Judge() const {
+    std::ifstream children(
+        absl::StrCat("/proc/", gofer_->pid(), "/task/", gofer_->pid(), "/children"));
+    int judge = 0;
+    CHECK(children >> judge) << "the gofer has no child";
+    return judge;
+  }
+
   const TempTree tree_;
   const TempTree run_;
   UniqueFd client_;
@@ -99,13 +118,41 @@ TEST_F(ControlAuthTest, OfRoot) {
   EXPECT_EQ(Command("status", std::nullopt, &words), 0) << words;
 }
 
-// In a user namespace, where another user has no number, or one that means nobody.
+// In a user namespace, where neither another user nor root has a number of its own.
 TEST_F(ControlAuthTest, OfSomebodyInANamespaceOfItsOwn) {
+  for (const uint32_t owner : {kOwner, kNobody}) {
+    ASSERT_TRUE(Start(owner)) << failure_;
+    EXPECT_EQ(run_.Stat("control").st_mode & 07777, 0600u);
+    ExpectStrangersRefused();
+    std::string words;
+    EXPECT_EQ(Command("status", owner, &words), 0) << words;
+    EXPECT_EQ(Command("stop", std::nullopt, &words), 0) << "root: " << words;
+    EXPECT_EQ(gofer_->Wait(), 0) << gofer_->Stderr();
+  }
+}
+
+// A peer that cannot be judged may not command: whoever could is gone.
+TEST_F(ControlAuthTest, WithoutItsJudge) {
   ASSERT_TRUE(Start(kOwner)) << failure_;
-  EXPECT_EQ(run_.Stat("control").st_mode & 07777, 0600u);
-  ExpectStrangersRefused();
+  ASSERT_EQ(kill(Judge(), SIGKILL), 0);
   std::string words;
-  EXPECT_EQ(Command("status", kOwner, &words), 0) << words;
+  EXPECT_EQ(Command("status", kOwner, &words), 1);
+  EXPECT_TRUE(absl::StrContains(words, "may command")) << words;
+  EXPECT_TRUE(gofer_->Running());
+}
+
+// It ends with the gofer, however that ends, and can do nothing meanwhile.
+TEST_F(ControlAuthTest, TheJudgeEndsWithTheGofer) {
+  ASSERT_TRUE(Start(kOwner)) << failure_;
+  const int judge = Judge();
+  std::ifstream status(absl::StrCat("/proc/", judge, "/status"));
+  const std::string record{std::istreambuf_iterator<char>(status), {}};
+  EXPECT_TRUE(absl::StrContains(record, "CapPrm:\t0000000000000000")) << record;
+  EXPECT_TRUE(absl::StrContains(record, "NoNewPrivs:\t1")) << record;
+  gofer_->Signal(SIGKILL);
+  EXPECT_EQ(gofer_->Wait(), -SIGKILL);
+  for (int i = 0; i < 500 && IsRunning(judge); ++i) absl::SleepFor(absl::Milliseconds(10));
+  EXPECT_FALSE(IsRunning(judge));
 }
 
 // What stands on the socket's path: left as it is, and no gofer starts.
