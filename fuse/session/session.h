@@ -104,6 +104,9 @@ class Session {
   // been answered.
   const stats::RequestStats& requests() const { return requests_; }
 
+  // Requests that wait for a lock; at most LockWaiter::kMaxWaiting.
+  size_t waiting() const { return waiter_.size(); }
+
   // The connection that there is now, or null. For tests and for numbers about it.
   RefPtr<Connection> connection() const ABSL_LOCKS_EXCLUDED(mu_);
 

@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <span>
 #include <string>
 #include <utility>
@@ -106,6 +107,12 @@ void ControlServer::Reap() {
     }
   }
   for (const std::unique_ptr<Connection>& connection : gone) connection->thread.join();
+}
+
+size_t ControlServer::clients() const {
+  const absl::MutexLock lock(&mu_);
+  return static_cast<size_t>(std::count_if(connections_.begin(), connections_.end(),
+                                           [](const auto& one) { return !one->ended; }));
 }
 
 void ControlServer::Stop() {

@@ -63,6 +63,8 @@ class ControlServer {
 
   // Takes a connected socket in. Never blocks for long.
   void Add(UniqueFd socket) ABSL_LOCKS_EXCLUDED(mu_);
+  // Clients that are connected.
+  size_t clients() const ABSL_LOCKS_EXCLUDED(mu_);
   // Cuts all clients off and waits for the commands that run.
   void Stop() ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -80,7 +82,7 @@ class ControlServer {
 
   CommandHandler& handler_;
   PeerJudge& judge_;
-  absl::Mutex mu_;
+  mutable absl::Mutex mu_;
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;
   std::list<std::unique_ptr<Connection>> connections_ ABSL_GUARDED_BY(mu_);
 };

@@ -10,6 +10,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
@@ -106,6 +107,16 @@ class Answer {
   std::string out_;
 };
 
+template <typename Limits>
+std::string LimitsAsJson(const Limits& limits) {
+  const auto add = [](std::string* out, const control::LimitUse& limit) {
+    absl::StrAppend(out, JsonQuote(limit.resource()), ":{\"limit\":", limit.limit());
+    if (limit.has_used()) absl::StrAppend(out, ",\"used\":", limit.used());
+    absl::StrAppend(out, "}");
+  };
+  return absl::StrCat("{", absl::StrJoin(limits, ",", add), "}");
+}
+
 std::string WayInAsJson(const control::Status& status, const control::Status* before, int number) {
   const control::WayIn& way = status.ways_in(number);
   std::string json =
@@ -114,7 +125,8 @@ std::string WayInAsJson(const control::Status& status, const control::Status* be
     absl::StrAppend(&json, ",\"nodes\":", way.nodes(), ",\"open_files\":", way.open_files(),
                     ",\"restored\":", way.restored() ? "true" : "false");
   }
-  return absl::StrCat(json, ",\"operations\":", RequestsAsJson(status, before, number), "}");
+  return absl::StrCat(json, ",\"operations\":", RequestsAsJson(status, before, number),
+                      ",\"limits\":", LimitsAsJson(way.limits()), "}");
 }
 
 std::string WayInAsText(const control::WayIn& way) {
@@ -150,6 +162,8 @@ void PrintStatus(const control::Status& status, const control::Status* before, b
   answer.Add("inodes", status.inodes());
   answer.Add("file_descriptors", status.file_descriptors());
   answer.Add("file_descriptors_limit", status.file_descriptors_limit());
+  answer.Add("log_records_dropped", status.log_records_dropped());
+  if (json) answer.AddRaw("limits", LimitsAsJson(status.limits()), "");
   answer.Print();
   if (!json) std::cout << RequestsAsTables(status, before) << std::flush;
 }

@@ -1,5 +1,7 @@
 #include "gofer/server/control_way.h"
 
+#include <linux/limits.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <optional>
@@ -8,6 +10,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "checkpoint/codec.h"
 #include "checkpoint/image_file.h"
 #include "fuse/session/connection.h"
 #include "fuse/session/session.h"
@@ -15,9 +18,11 @@
 #include "gofer/base/errno.h"
 #include "gofer/base/exit_status.h"
 #include "gofer/base/log_linear.h"
+#include "gofer/base/name.h"
 #include "gofer/base/ref_ptr.h"
 #include "gofer/base/request_gate.h"
 #include "gofer/fs/filesystem.h"
+#include "gofer/server/log_output.h"
 #include "gofer/stats/request_stats.h"
 #include "gofer/sys/socket.h"
 
@@ -77,6 +82,16 @@ void AddRequests(const WayIn& way, control::WayIn& entry) {
       count.set_number(error.error);
       count.set_requests(error.count);
     }
+  }
+}
+
+void AddLimits(const std::vector<LimitUse>& limits,
+               google::protobuf::RepeatedPtrField<control::LimitUse>& added) {
+  for (const LimitUse& limit : limits) {
+    control::LimitUse& entry = *added.Add();
+    entry.set_resource(std::string(limit.resource));
+    entry.set_limit(limit.limit);
+    if (limit.used.has_value()) entry.set_used(*limit.used);
   }
 }
 
@@ -143,13 +158,39 @@ control::Reply ControlWay::ReplyStatus() const {
     entry.set_state(way->state());
     AddClient(*way, entry);
     AddRequests(*way, entry);
+    AddLimits(way->Limits(), *entry.mutable_limits());
   }
   fs::Filesystem& filesystem = service_.subject.filesystem;
   status.set_dentries(filesystem.dentries().size());
   status.set_unreferenced_dentries(filesystem.dentries().unreferenced());
   status.set_inodes(filesystem.inodes().size());
   status.set_file_descriptors(filesystem.open_fds());
+  AddLimits(CommonLimits(), *status.mutable_limits());
+  status.set_log_records_dropped(LogRecordsDropped());
   return reply;
+}
+
+std::vector<LimitUse> ControlWay::CommonLimits() const {
+  fs::Filesystem& filesystem = service_.subject.filesystem;
+  const checkpoint::SaveOptions save;
+  return {{.resource = "file_descriptors",
+           .limit = service_.about.file_descriptors_limit(),
+           .used = filesystem.open_fds()},
+          {.resource = "names", .limit = service_.max_nodes, .used = filesystem.dentries().size()},
+          {.resource = "files", .limit = service_.max_nodes, .used = filesystem.inodes().size()},
+          {.resource = "name_bytes", .limit = kMaxNameBytes},
+          {.resource = "xattr_bytes", .limit = XATTR_SIZE_MAX},
+          {.resource = "control_clients", .limit = control::kMaxClients, .used = server_.clients()},
+          {.resource = "control_request_bytes", .limit = control::kMaxRequestBytes},
+          {.resource = "control_request_seconds",
+           .limit = static_cast<uint64_t>(absl::ToInt64Seconds(control::kRequestDeadline))},
+          {.resource = "image_bytes", .limit = checkpoint::kMaxImageBytes},
+          {.resource = "image_files", .limit = checkpoint::kMaxNodes},
+          {.resource = "image_deleted_bytes", .limit = save.max_deleted_bytes},
+          {.resource = "save_quiesce_seconds",
+           .limit = static_cast<uint64_t>(absl::ToInt64Seconds(save.quiesce))},
+          {.resource = "log_record_bytes", .limit = kMaxLogMessageBytes},
+          {.resource = "log_records_per_second", .limit = kMaxLogRecordsPerSecond}};
 }
 
 control::Reply ControlWay::ReplyConfinement() const {

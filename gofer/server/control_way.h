@@ -17,6 +17,7 @@
 #define GOFER_SERVER_CONTROL_WAY_H_
 
 #include <atomic>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -50,6 +51,8 @@ class ControlWay final : public WayIn, private control::CommandHandler {
     checkpoint::Subject subject;
     // What does not change: the process, its root, its limits and confinement.
     control::Status about;
+    // How many names, and how many files, may be known.
+    uint64_t max_nodes;
     const ConfinementReport& confinement;
     // Who may command.
     control::PeerJudge& judge;
@@ -72,6 +75,8 @@ class ControlWay final : public WayIn, private control::CommandHandler {
  private:
   control::Reply Handle(control::Received request, Client& client) override;
   control::Reply ReplyStatus() const;
+  // Of all ways in together, and of those who command.
+  std::vector<LimitUse> CommonLimits() const;
   control::Reply ReplyConfinement() const;
   control::Reply Purge();
   control::Reply Checkpoint(const control::CheckpointRequest& request, BorrowedFd file,

@@ -4,6 +4,8 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "fuse/session/lock_waiter.h"
+#include "fuse/wire/abi.h"
 #include "glog/logging.h"
 #include "gofer/base/errno.h"
 #include "gofer/base/status_macros.h"
@@ -77,6 +79,14 @@ absl::Status FuseWay::Mount() {
   device_->Start();
   const absl::MutexLock lock(&mu_);
   return keeper_.has_value() ? keeper_->Attach() : absl::OkStatus();
+}
+
+std::vector<LimitUse> FuseWay::Limits() const {
+  return {{.resource = "threads", .limit = fuse::DevFuse::kMaxThreads, .used = device_->threads()},
+          {.resource = "requests_waiting_for_a_lock",
+           .limit = fuse::LockWaiter::kMaxWaiting,
+           .used = session_->waiting()},
+          {.resource = "data_bytes", .limit = fuse::kMaxData}};
 }
 
 void FuseWay::Stop() {

@@ -76,6 +76,7 @@ class FuseWay final : public WayIn {
   absl::string_view name() const override { return "fuse"; }
   std::string state() const override { return where_; }
   std::vector<stats::Operation> Requests() const override { return session_->requests().Read(); }
+  std::vector<LimitUse> Limits() const override;
   std::optional<checkpoint::FuseClient> fuse_client() const override {
     return checkpoint::FuseClient{
         .way = checkpoint::kFuseWay, .session = session_.get(), .device = device_.get()};

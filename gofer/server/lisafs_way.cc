@@ -3,6 +3,8 @@
 #include "absl/strings/str_cat.h"
 #include "glog/logging.h"
 #include "gofer/base/errno.h"
+#include "lisafs/wire/responses.h"
+#include "lisafs/wire/structs.h"
 
 namespace gofer::server {
 
@@ -29,6 +31,17 @@ void LisafsWay::OnReadable(size_t index) {
 absl::Status LisafsWay::Wait() {
   server_.Wait();
   return absl::OkStatus();
+}
+
+std::vector<LimitUse> LisafsWay::Limits() const {
+  return {{.resource = "connections",
+           .limit = lisafs::kMaxConnections,
+           .used = server_.num_connections()},
+          {.resource = "channels_of_a_connection",
+           .limit = lisafs::kMaxChannels,
+           .used = server_.most_channels()},
+          {.resource = "message_bytes", .limit = lisafs::kMaxMessageSize},
+          {.resource = "walk_names", .limit = lisafs::kMaxWalkNames}};
 }
 
 std::string LisafsWay::state() const {

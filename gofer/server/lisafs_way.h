@@ -37,6 +37,7 @@ class LisafsWay : public WayIn {
   absl::string_view name() const override { return "lisafs"; }
   std::string state() const override;
   std::vector<stats::Operation> Requests() const override { return server_.requests().Read(); }
+  std::vector<LimitUse> Limits() const override;
 
  private:
   lisafs::Server& server_;

@@ -1,5 +1,6 @@
 #include "gofer/server/log_output.h"
 
+#include <atomic>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -15,8 +16,6 @@
 namespace gofer::server {
 namespace {
 
-constexpr size_t kMaxMessageBytes = 512;
-constexpr int kMaxRecordsPerSecond = 50;
 // Above FATAL: glog copies nothing to stderr on its own.
 constexpr int kNoSeverity = google::NUM_SEVERITIES;
 
@@ -70,6 +69,7 @@ int LeastSeverity(LogLevel level) {
 }
 
 int g_descriptor = 2;
+std::atomic<uint64_t> g_dropped{0};
 // The number by which the process was started; in a pid namespace it has another one.
 int g_process = 0;
 
@@ -89,11 +89,14 @@ class Sink : public google::LogSink {
     {
       const absl::MutexLock lock(&mu_);
       // The last words of a process always come through.
-      if (!throttle_.Admit(record.time, dropped) && severity != google::GLOG_FATAL) return;
+      if (!throttle_.Admit(record.time, dropped) && severity != google::GLOG_FATAL) {
+        g_dropped.fetch_add(1, std::memory_order_relaxed);
+        return;
+      }
     }
     if (dropped > 0) {
       const std::string message = absl::StrCat(dropped, " records dropped: more than ",
-                                               kMaxRecordsPerSecond, " in a second");
+                                               kMaxLogRecordsPerSecond, " in a second");
       Write(
           {.time = record.time, .severity = "WARNING", .file = {}, .line = 0, .message = message});
     }
@@ -108,7 +111,7 @@ class Sink : public google::LogSink {
 
   const LogOptions options_;
   absl::Mutex mu_;
-  LogThrottle throttle_ ABSL_GUARDED_BY(mu_) = LogThrottle(kMaxRecordsPerSecond);
+  LogThrottle throttle_ ABSL_GUARDED_BY(mu_) = LogThrottle(kMaxLogRecordsPerSecond);
 };
 
 }  // namespace
@@ -144,6 +147,8 @@ void StartLogging(const LogOptions& options) {
 
 int LogDescriptor() { return g_descriptor; }
 
+uint64_t LogRecordsDropped() { return g_dropped.load(std::memory_order_relaxed); }
+
 void ReportFailure(LogFormat format, absl::string_view message) {
   const std::string line = format == LogFormat::kJson
                                ? FormatRecord(format, {.time = absl::Now(),
@@ -156,8 +161,8 @@ void ReportFailure(LogFormat format, absl::string_view message) {
 }
 
 std::string FormatRecord(LogFormat format, const LogRecord& record) {
-  const absl::string_view message = record.message.substr(0, kMaxMessageBytes);
-  const absl::string_view cut = record.message.size() > kMaxMessageBytes ? "..." : "";
+  const absl::string_view message = record.message.substr(0, kMaxLogMessageBytes);
+  const absl::string_view cut = record.message.size() > kMaxLogMessageBytes ? "..." : "";
   if (format == LogFormat::kSyslog) {
     return absl::StrCat("<", SyslogPriority(record.severity), ">gofer[", g_process,
                         "]: ", EscapeText(message), cut);

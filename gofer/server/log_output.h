@@ -10,6 +10,7 @@
 #ifndef GOFER_SERVER_LOG_OUTPUT_H_
 #define GOFER_SERVER_LOG_OUTPUT_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -34,6 +35,10 @@ struct LogOptions {
 // From here on LOG goes there and nowhere else: no files, no copies on stderr. With kSyslog, `fd` is
 // only for a system that has no syslog.
 void StartLogging(const LogOptions& options);
+// Records that were too many in their second, since the start.
+uint64_t LogRecordsDropped();
+inline constexpr size_t kMaxLogMessageBytes = 512;
+inline constexpr int kMaxLogRecordsPerSecond = 50;
 // Where it goes: what a process has to keep when it closes all else.
 int LogDescriptor();
 

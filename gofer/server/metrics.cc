@@ -79,6 +79,34 @@ void AddDurations(const control::Operation& operation, absl::string_view labels,
   metrics.Sample(operation.requests(), labels, "_count");
 }
 
+// Calls `add` for each limit, those of all clients first, with its labels.
+template <typename Add>
+void ForEachLimit(const control::Status& status, Add add) {
+  const auto resource = [](const control::LimitUse& limit) {
+    return absl::StrCat("resource=", Quote(limit.resource()));
+  };
+  for (const control::LimitUse& limit : status.limits()) add(limit, resource(limit));
+  for (int i = 0; i < status.ways_in_size(); ++i) {
+    for (const control::LimitUse& limit : status.ways_in(i).limits()) {
+      add(limit, absl::StrCat(resource(limit), ",", LabelsOf(status, i)));
+    }
+  }
+}
+
+void AddLimits(const control::Status& status, Metrics& metrics) {
+  metrics.Describe("gofer_limit", "What clients may have or send at most, see SECURITY.md.");
+  ForEachLimit(status, [&](const control::LimitUse& limit, const std::string& labels) {
+    metrics.Sample(limit.limit(), labels);
+  });
+  metrics.Describe("gofer_limit_used", "How much of it is in use, where that is counted.");
+  ForEachLimit(status, [&](const control::LimitUse& limit, const std::string& labels) {
+    if (limit.has_used()) metrics.Sample(limit.used(), labels);
+  });
+  metrics.Describe("gofer_log_records_dropped_total", "Log records too many in their second.",
+                   "counter");
+  metrics.Sample(status.log_records_dropped());
+}
+
 void AddRequests(const control::Status& status, Metrics& metrics) {
   metrics.Describe("gofer_request_duration_seconds",
                    "From a request's arrival to its reply, also where that is an error.",
@@ -129,6 +157,7 @@ std::string StatusAsMetrics(const control::Status& status) {
   metrics.Describe("gofer_client_open_files", "Files that a FUSE client has open.");
   AddForEachClient(
       status, [](const control::WayIn& way) { return way.open_files(); }, metrics);
+  AddLimits(status, metrics);
   AddRequests(status, metrics);
   return std::move(metrics).Take();
 }

@@ -83,6 +83,29 @@ TEST(StatusAsMetrics, RequestsAsHistogramsAndErrorsAsCounters) {
                               labels + ",errno=\"ENOENT\"} 4\n"));
 }
 
+TEST(StatusAsMetrics, LimitsOfAllAndOfAWayIn) {
+  control::Status status;
+  control::LimitUse& files = *status.add_limits();
+  files.set_resource("files");
+  files.set_limit(100);
+  files.set_used(0);
+  control::WayIn& way = *status.add_ways_in();
+  way.set_name("lisafs");
+  control::LimitUse& bytes = *way.add_limits();
+  bytes.set_resource("message_bytes");
+  bytes.set_limit(7);
+  status.set_log_records_dropped(5);
+  const std::string text = StatusAsMetrics(status);
+  EXPECT_THAT(text,
+              HasSubstr("# TYPE gofer_limit gauge\n"
+                        "gofer_limit{resource=\"files\"} 100\n"
+                        "gofer_limit{resource=\"message_bytes\",way=\"lisafs\",index=\"0\"} 7\n"));
+  EXPECT_THAT(text, HasSubstr("# TYPE gofer_limit_used gauge\n"
+                              "gofer_limit_used{resource=\"files\"} 0\n"
+                              "# HELP gofer_log_records_dropped_total"));
+  EXPECT_THAT(text, HasSubstr("\ngofer_log_records_dropped_total 5\n"));
+}
+
 TEST(StatusAsMetrics, LabelsAreQuoted) {
   control::Status status;
   status.set_root("/a\"b\\c\nd\xff");

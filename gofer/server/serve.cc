@@ -515,6 +515,7 @@ absl::StatusOr<ServiceEnd> Serve(const ServeOptions& given) {
                                   .root = options.root(),
                                   .readonly = options.readonly()},
                       .about = About(options, descriptor_limit, landlock, restored),
+                      .max_nodes = ToFilesystemOptions(options, descriptor_limit).max_nodes,
                       .confinement = confinement_report,
                       .judge = judge,
                       .ways = commanded,

@@ -1,5 +1,5 @@
-// What `gofer status` and `gofer metrics` say of requests: clients of each kind ask for known things,
-// get known errors, and exactly those are counted.
+// What `gofer status` and `gofer metrics` say of requests and limits: clients of each kind ask for
+// known things, get known errors, and exactly those are counted; every limit of SECURITY.md is there.
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -9,15 +9,19 @@
 #include <array>
 #include <cerrno>
 #include <cstdint>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <regex>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
@@ -255,6 +259,47 @@ TEST_F(ServeRequestsTest, OfTheKernel) {
     const std::map<std::string, uint64_t> errors = {{"ENOENT", 6}};
     EXPECT_THAT(counted.at("LOOKUP").errors, ContainerEq(errors));
     EXPECT_GE(counted.at("LOOKUP").requests, 7u);
+  }
+}
+
+// In its column of SECURITY.md's table, between its marks.
+std::set<std::string> DocumentedLimits() {
+  std::ifstream file("SECURITY.md");
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  const size_t from = text.find("<!-- limits -->"), to = text.find("<!-- end of limits -->");
+  CHECK(from != std::string::npos && to != std::string::npos);
+  constexpr size_t kMetric = 5;
+  std::set<std::string> names;
+  for (const absl::string_view line : absl::StrSplit(text.substr(from, to - from), '\n')) {
+    const std::vector<std::string> cells = absl::StrSplit(line, '|');
+    if (cells.size() <= kMetric) continue;
+    ForEachMatch(cells[kMetric], "`(\\w+)`",
+                 [&](const std::smatch& name) { names.insert(name[1]); });
+  }
+  return names;
+}
+
+TEST_F(ServeRequestsTest, EveryLimitOfTheDocumentIsAMetric) {
+  Start({absl::StrCat("--lisafs_socket=", tree_.At("lisafs")),
+         absl::StrCat("--vhost_user_socket=", tree_.At("vhost")),
+         absl::StrCat("--fuse_mountpoint=", tree_.At("mnt")), "--max_nodes=4321"});
+  lisafs::Client client(Connect("lisafs"));
+  Must(client.Mount());
+  Must(client.OpenChannel());
+  const std::string text = Command({"metrics"});
+  std::set<std::string> names;
+  ForEachMatch(text, R"re(\ngofer_limit\{resource="(\w+)"[^}]*\} [1-9])re",
+               [&](const std::smatch& limit) { names.insert(limit[1]); });
+  EXPECT_THAT(names, ContainerEq(DocumentedLimits()));
+  for (const char* const sample :
+       {R"(gofer_limit{resource="files"} 4321)",
+        R"(gofer_limit_used{resource="control_clients"} 1)",
+        R"(gofer_limit{resource="connections",way="lisafs",index="0"} 1024)",
+        R"(gofer_limit_used{resource="connections",way="lisafs",index="0"} 1)",
+        R"(gofer_limit_used{resource="channels_of_a_connection",way="lisafs",index="0"} 1)",
+        R"(gofer_limit_used{resource="requests",way="vhost-user",index="1"} 0)",
+        R"(gofer_limit{resource="threads",way="fuse",index="2"} 64)"}) {
+    EXPECT_THAT(text, HasSubstr(absl::StrCat("\n", sample, "\n")));
   }
 }
 

@@ -5,11 +5,16 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "fuse/session/lock_waiter.h"
+#include "fuse/wire/abi.h"
 #include "glog/logging.h"
 #include "gofer/base/errno.h"
 #include "gofer/base/status_macros.h"
 #include "gofer/sys/poll.h"
 #include "gofer/sys/socket.h"
+#include "vhost/memory/guest_memory.h"
+#include "vhost/virtqueue/descriptor_chain.h"
+#include "vhost/virtqueue/ring_layout.h"
 
 namespace gofer::server {
 namespace {
@@ -149,6 +154,30 @@ std::string VhostUserWay::state() const {
       return "over";
   }
   return "";
+}
+
+std::vector<LimitUse> VhostUserWay::Limits() const {
+  std::vector<LimitUse> limits = {
+      {.resource = "requests_waiting_for_a_lock",
+       .limit = fuse::LockWaiter::kMaxWaiting,
+       .used = session_->waiting()},
+      {.resource = "data_bytes", .limit = fuse::kMaxData},
+      {.resource = "queues", .limit = vhost::user::kMaxQueues},
+      {.resource = "ring_entries", .limit = vhost::kMaxRingSize},
+      {.resource = "request_pieces", .limit = vhost::DescriptorChain::kMaxPieces},
+      {.resource = "memory_regions", .limit = vhost::kMaxMemoryRegions},
+      {.resource = "memory_bytes", .limit = vhost::kMaxGuestMemory}};
+  const absl::MutexLock lock(&mu_);
+  LimitUse requests = {.resource = "requests", .limit = options_.device.max_requests, .used = 0};
+  LimitUse threads = {.resource = "threads", .limit = options_.device.max_workers, .used = 0};
+  if (served_ != nullptr) {
+    requests.used = served_->device.slots().in_use();
+    const virtio_fs::WorkerPool* const workers = served_->device.workers();
+    if (workers != nullptr) threads.used = workers->threads();
+  }
+  limits.push_back(requests);
+  limits.push_back(threads);
+  return limits;
 }
 
 bool VhostUserWay::LeavesThreads() const {

@@ -65,6 +65,7 @@ class VhostUserWay final : public WayIn {
   absl::string_view name() const override { return "vhost-user"; }
   std::string state() const override ABSL_LOCKS_EXCLUDED(mu_);
   std::vector<stats::Operation> Requests() const override { return session_->requests().Read(); }
+  std::vector<LimitUse> Limits() const override ABSL_LOCKS_EXCLUDED(mu_);
   std::optional<checkpoint::FuseClient> fuse_client() const override {
     return checkpoint::FuseClient{.way = checkpoint::kVhostUserWay, .session = session_.get()};
   }

@@ -8,6 +8,7 @@
 #define GOFER_SERVER_WAY_IN_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,6 +20,13 @@
 #include "gofer/stats/request_stats.h"
 
 namespace gofer::server {
+
+// A bound that no client gets past, and how much of it is used now, where that is counted.
+struct LimitUse {
+  absl::string_view resource;
+  uint64_t limit = 0;
+  std::optional<uint64_t> used = std::nullopt;
+};
 
 class WayIn {
  public:
@@ -33,6 +41,8 @@ class WayIn {
 
   // What its clients have asked for. Any thread.
   virtual std::vector<stats::Operation> Requests() const { return {}; }
+  // What its clients may have, by the names of SECURITY.md. Any thread.
+  virtual std::vector<LimitUse> Limits() const { return {}; }
 
   // The FUSE client that it serves, or waits for; it lives as long as the way in. Any thread.
   virtual std::optional<checkpoint::FuseClient> fuse_client() const { return std::nullopt; }

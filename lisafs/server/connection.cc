@@ -116,6 +116,11 @@ ErrnoOr<Connection::NewChannel> Connection::AddChannel() {
                     .client_socket = std::move(client_socket)};
 }
 
+size_t Connection::num_channels() const {
+  absl::MutexLock lock(&channels_mu_);
+  return channels_.size();
+}
+
 void Connection::Handle(Call& call) {
   const Op* const op = FindOp(call.id, server_options_.personality);
   if (op == nullptr) return call.Fail(Errno(EOPNOTSUPP));

@@ -86,6 +86,7 @@ class Connection {
     gofer::UniqueFd client_socket;
   };
   gofer::ErrnoOr<NewChannel> AddChannel() ABSL_LOCKS_EXCLUDED(channels_mu_);
+  size_t num_channels() const ABSL_LOCKS_EXCLUDED(channels_mu_);
 
  private:
   struct ServedChannel {
@@ -109,7 +110,7 @@ class Connection {
   mutable absl::Mutex mount_point_mu_;
   gofer::RefPtr<ControlFd> mount_point_ ABSL_GUARDED_BY(mount_point_mu_);
 
-  absl::Mutex channels_mu_;
+  mutable absl::Mutex channels_mu_;
   bool closing_ ABSL_GUARDED_BY(channels_mu_) = false;
   gofer::UniqueFd memory_ ABSL_GUARDED_BY(channels_mu_);  // the windows of all channels
   std::vector<ServedChannel> channels_ ABSL_GUARDED_BY(channels_mu_);

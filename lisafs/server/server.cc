@@ -1,5 +1,6 @@
 #include "lisafs/server/server.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -125,6 +126,15 @@ void Server::Reap() {
 size_t Server::num_connections() const {
   absl::ReaderMutexLock lock(&mu_);
   return live_;
+}
+
+size_t Server::most_channels() const {
+  absl::ReaderMutexLock lock(&mu_);
+  size_t most = 0;
+  for (const std::unique_ptr<Served>& served : connections_) {
+    if (!served->ended) most = std::max(most, served->connection->num_channels());
+  }
+  return most;
 }
 
 void Server::Wait() {

@@ -57,6 +57,8 @@ class Server {
   ServerState Save(gofer::fs::Snapshot& snapshot) const ABSL_LOCKS_EXCLUDED(mu_);
 
   size_t num_connections() const ABSL_LOCKS_EXCLUDED(mu_);
+  // As many as the connection has that has the most.
+  size_t most_channels() const ABSL_LOCKS_EXCLUDED(mu_);
   // What clients have asked for, message by message.
   const gofer::stats::RequestStats& requests() const { return requests_; }
   // Returns when no connection is left.

@@ -132,6 +132,19 @@ int64_t HostileProcessTest::StatusNumber(absl::string_view name) const {
   return number;
 }
 
+HostileProcessTest::LimitUse HostileProcessTest::Limit(absl::string_view resource) const {
+  const std::string text = Command("metrics");
+  LimitUse found;
+  for (const auto& [metric, value] :
+       {std::pair("gofer_limit{", &found.limit), std::pair("gofer_limit_used{", &found.used)}) {
+    const size_t at = text.find(absl::StrCat("\n", metric, "resource=\"", resource, "\""));
+    CHECK(at != std::string::npos) << resource << " in " << text;
+    const size_t begin = text.find("} ", at) + 2;
+    CHECK(absl::SimpleAtoi(text.substr(begin, text.find('\n', begin) - begin), value));
+  }
+  return found;
+}
+
 absl::Duration Percentile99(std::vector<absl::Duration> requests) {
   CHECK(!requests.empty());
   std::sort(requests.begin(), requests.end());

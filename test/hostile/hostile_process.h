@@ -60,6 +60,12 @@ class HostileProcessTest : public ::testing::Test {
   // What a command of the gofer prints, as JSON.
   std::string Command(const std::string& command) const;
   int64_t StatusNumber(absl::string_view name) const;
+  // What `gofer metrics` says of a limit by its name in SECURITY.md.
+  struct LimitUse {
+    int64_t limit = -1;
+    int64_t used = -1;
+  };
+  LimitUse Limit(absl::string_view resource) const;
 
   const TempTree tree_;
   const TempTree run_;

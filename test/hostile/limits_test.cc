@@ -53,6 +53,8 @@ TEST_F(LimitsTest, OpenFiles) {
   EXPECT_LE(opened, limit);
   EXPECT_GE(opened, limit * 9 / 10);
   EXPECT_LE(StatusNumber("file_descriptors"), limit);
+  EXPECT_EQ(Limit("file_descriptors").limit, limit);
+  EXPECT_GE(Limit("file_descriptors").used, limit * 9 / 10);
   EXPECT_LT(gofer_->OpenFds().size(), 2048u) << "some are left for sockets and windows";
   EXPECT_NE(Connect(), nullptr) << "a new client still gets in";
 }
@@ -71,6 +73,10 @@ TEST_F(LimitsTest, KnownFiles) {
   EXPECT_EQ(walked.error(), Errno(ENFILE));
   EXPECT_LE(known, 500);
   EXPECT_GE(known, 450);
+  EXPECT_EQ(Limit("names").limit, 500);
+  EXPECT_GE(Limit("names").used, 450);
+  EXPECT_EQ(Limit("files").limit, 500);
+  EXPECT_GE(Limit("files").used, 450);
   const auto made = hostile->client.OpenCreateAt(hostile->root.control_fd, "new", 0600, {}, O_RDWR);
   EXPECT_EQ(made.error(), Errno(ENFILE));
   EXPECT_FALSE(tree_.Exists("new")) << "a refused request leaves nothing behind";
@@ -86,6 +92,8 @@ TEST_F(LimitsTest, Channels) {
   ASSERT_FALSE(one_more.ok());
   EXPECT_EQ(one_more.error(), Errno(ENOMEM));
   EXPECT_TRUE(hostile->client.FStat(hostile->root.control_fd).ok()) << "it goes on as before";
+  EXPECT_EQ(Limit("channels_of_a_connection").limit, int64_t{lisafs::kMaxChannels});
+  EXPECT_EQ(Limit("channels_of_a_connection").used, int64_t{lisafs::kMaxChannels});
 }
 
 TEST_F(LimitsTest, Connections) {
@@ -104,6 +112,8 @@ TEST_F(LimitsTest, Connections) {
     if (clients.size() % 200 == 0) ExpectHonestServed();
   }
   EXPECT_EQ(clients.size(), 1023u) << "with the honest one 1024";
+  EXPECT_EQ(Limit("connections").limit, 1024);
+  EXPECT_EQ(Limit("connections").used, 1024);
   ExpectHonestServed();
   clients.pop_back();
   for (int i = 0; i < 1000 && clients.size() < 1023; ++i) {

@@ -65,6 +65,10 @@ class Device final : public vhost::user::Device {
     if (!awaits_guest_) session_.Reset();
   }
 
+  const SlotPool& slots() const { return slots_; }
+  // Null: each queue waits for its own.
+  const WorkerPool* workers() const { return workers_.has_value() ? &*workers_ : nullptr; }
+
  private:
   fuse::Session& session_;
   const size_t max_helpers_;

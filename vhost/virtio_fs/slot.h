@@ -60,9 +60,16 @@ class SlotPool {
   Slot* Get() ABSL_LOCKS_EXCLUDED(mu_);
   void Put(Slot* slot) ABSL_LOCKS_EXCLUDED(mu_);
 
+  size_t max_slots() const { return max_slots_; }
+  // Those that are not free: what was taken from a ring, and a few that wait for what comes next.
+  size_t in_use() const ABSL_LOCKS_EXCLUDED(mu_) {
+    const absl::MutexLock lock(&mu_);
+    return all_.size() - free_.size();
+  }
+
  private:
   const size_t max_slots_;
-  absl::Mutex mu_;
+  mutable absl::Mutex mu_;
   std::vector<std::unique_ptr<Slot>> all_ ABSL_GUARDED_BY(mu_);
   std::vector<Slot*> free_ ABSL_GUARDED_BY(mu_);
 };

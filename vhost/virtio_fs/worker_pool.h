@@ -48,6 +48,12 @@ class WorkerPool {
   // Serves the request, and completes it, on one of the threads.
   void Submit(Slot* slot) ABSL_LOCKS_EXCLUDED(mu_);
 
+  size_t max_threads() const { return max_threads_; }
+  size_t threads() const ABSL_LOCKS_EXCLUDED(mu_) {
+    const absl::MutexLock lock(&mu_);
+    return threads_.size();
+  }
+
   // One more thread helps, soon, if `max_helpers` do not already.
   void AskForHelp(Helped& helped, size_t max_helpers) ABSL_LOCKS_EXCLUDED(mu_);
   // Nobody helps any more when it returns. Help has nothing left to do.
@@ -63,7 +69,7 @@ class WorkerPool {
 
   fuse::Session& session_;
   const size_t max_threads_;
-  absl::Mutex mu_;
+  mutable absl::Mutex mu_;
   Slot* first_ ABSL_GUARDED_BY(mu_) = nullptr;
   Slot* last_ ABSL_GUARDED_BY(mu_) = nullptr;
   size_t waiting_ ABSL_GUARDED_BY(mu_) = 0;           // requests
