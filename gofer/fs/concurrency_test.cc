@@ -202,5 +202,35 @@ TEST(FilesystemConcurrency, EverythingAtOnce) { EverythingAtOnce(FileHandles::kN
 
 TEST(FilesystemConcurrency, EverythingAtOnceByHandle) { EverythingAtOnce(FileHandles::kPrefer); }
 
+// What lookups of one name do while the host puts one file and then another there: each finds what the
+// others have found before, and puts its own in the place of that, just when they let go of it.
+TEST(FilesystemConcurrency, TwoFilesTakeTurnsForOneName) {
+  TempTree tree;
+  tree.Write("a", "");
+  tree.Write("b", "");
+  auto created =
+      Filesystem::Create(tree.OpenPath(), *sys::OpenProcSelfFd(), {.max_unreferenced_dentries = 1});
+  ASSERT_TRUE(created.ok()) << created.status();
+  Filesystem& fs = **created;
+  {
+    const ErrnoOr<Entry> a = fs.Lookup(fs.root(), N("a"));
+    const ErrnoOr<Entry> b = fs.Lookup(fs.root(), N("b"));
+    ASSERT_TRUE(a.ok() && b.ok());
+    std::vector<std::thread> threads;
+    for (int i = 0; i < kThreads; ++i) {
+      threads.emplace_back([&fs, file = RefPtr<Inode>(&(i % 2 == 0 ? a : b)->dentry->inode())] {
+        for (int turn = 0; turn < 10 * kRounds; ++turn) {
+          const RefPtr<Dentry> here = fs.dentries().Add(fs.root(), "x", file);
+          ASSERT_EQ(&here->inode(), file.get());
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+  }
+  fs.dentries().Purge();
+  EXPECT_EQ(fs.dentries().size(), 1u);
+  EXPECT_EQ(fs.inodes().size(), 1u);
+}
+
 }  // namespace
 }  // namespace gofer::fs

@@ -259,15 +259,15 @@ void DentryCache::DropReference(Dentry& dentry, Victims& victims) {
   // ours.
   absl::MutexLock lock(&mu_);
   if (dentry.refs_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-  const bool hashed = dentry.hashed_.load(std::memory_order_relaxed);
-  if (hashed && !dentry.deleted()) {
+  if (dentry.findable() && !dentry.deleted()) {
     LruTouchLocked(dentry);
     if (lru_size_ > capacity_) EvictLocked(lru_size_ - capacity_, victims);
     return;
   }
   // It has no name to be asked for by: its descriptor, and the disk space behind it, are released
-  // now.
-  if (hashed && !UnhashIfUnreferencedLocked(dentry)) return;
+  // now. Unless Add has found it a moment ago and put another in its place, without mu_: then that
+  // thread has a reference by now, and comes here with it.
+  if (dentry.parent_ && !UnhashIfUnreferencedLocked(dentry)) return;
   astray_.erase(&dentry);
   LruRemoveLocked(dentry);
   victims.push_back(&dentry);

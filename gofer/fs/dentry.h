@@ -203,7 +203,8 @@ class DentryCache {
   };
   void LruTouchLocked(Dentry& dentry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void LruRemoveLocked(Dentry& dentry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Takes it out of its parent's map if nobody refers to it; false if a lookup was faster.
+  // Takes it out of its parent's map, if it is there, when nobody refers to it; false if a lookup was
+  // faster.
   bool UnhashIfUnreferencedLocked(Dentry& dentry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void UnhashLocked(Dentry& dentry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void HashLocked(Dentry& dentry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
