@@ -18,7 +18,8 @@
 //
 // Whatever fails, the tree and its clients are as before, and so is the image that was there.
 //
-// Owner:   borrows what it saves. Threads: one save at a time.
+// Owner:   borrows what it saves. Threads: safe; of two saves of one tree at the same time, as when two
+//          guests migrate, each waits for requests alone, and clients wait for both.
 // Errors:  absl::Status
 //            kCancelled           the watch said so, in step 1 or 6;
 //            kDeadlineExceeded    requests in flight did not end in time;

@@ -32,15 +32,15 @@ bool RequestGate::IsEmpty() const {
 
 bool RequestGate::Close(absl::Time deadline) {
   const absl::MutexLock lock(&mu_);
-  closed_.store(true, std::memory_order_seq_cst);
+  closers_.fetch_add(1, std::memory_order_seq_cst);
   if (mu_.AwaitWithDeadline(absl::Condition(this, &RequestGate::IsEmpty), deadline)) return true;
-  closed_.store(false, std::memory_order_seq_cst);
+  closers_.fetch_sub(1, std::memory_order_seq_cst);
   return false;
 }
 
 void RequestGate::Open() {
   const absl::MutexLock lock(&mu_);
-  closed_.store(false, std::memory_order_seq_cst);
+  if (!IsOpen()) closers_.fetch_sub(1, std::memory_order_seq_cst);
 }
 
 }  // namespace gofer

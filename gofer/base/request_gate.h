@@ -1,11 +1,12 @@
 // RequestGate: requests pass it one by one; closing it waits until none is inside, and keeps new
-// ones out until it is opened again. So a checkpoint sees a tree that nobody is changing.
+// ones out until it is opened again. So a checkpoint sees a tree that nobody is changing. Several may
+// have it closed at the same time, as two guests that migrate have: it is open when none has.
 //
 //   const RequestGate::Pass pass(gate);   // around one request
 //
 // Owner:   the server; every way in passes the same one.
 // Threads: safe. Passing is one atomic addition, to a counter that few threads share, and one
-//          subtraction. Close and Open: one thread at a time.
+//          subtraction.
 
 #ifndef GOFER_BASE_REQUEST_GATE_H_
 #define GOFER_BASE_REQUEST_GATE_H_
@@ -63,8 +64,9 @@ class RequestGate {
   RequestGate& operator=(const RequestGate&) = delete;
 
   // Keeps requests out and waits for those inside. False if some are still inside at the deadline:
-  // then the gate is open again.
+  // then the gate is as it was before.
   bool Close(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mu_);
+  // Takes back one Close; nothing if there is none.
   void Open() ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
@@ -72,10 +74,10 @@ class RequestGate {
 
   Counter& Enter() {
     Counter& counter = CounterOfThread();
-    // Sequentially consistent, as is closed_: either this request sees the gate closed, or Close
+    // Sequentially consistent, as is closers_: either this request sees the gate closed, or Close
     // sees this request.
     counter.inside.fetch_add(1, std::memory_order_seq_cst);
-    if (closed_.load(std::memory_order_seq_cst)) [[unlikely]]
+    if (!IsOpen()) [[unlikely]]
       WaitOutside(counter);
     return counter;
   }
@@ -89,7 +91,7 @@ class RequestGate {
   }
   void Leave(Counter& counter) {
     counter.inside.fetch_sub(1, std::memory_order_seq_cst);
-    if (closed_.load(std::memory_order_seq_cst)) [[unlikely]]
+    if (!IsOpen()) [[unlikely]]
       Changed();
   }
 
@@ -99,10 +101,10 @@ class RequestGate {
   // Makes a waiting Close look again.
   void Changed() ABSL_LOCKS_EXCLUDED(mu_);
   bool IsEmpty() const;
-  bool IsOpen() const { return !closed_.load(std::memory_order_seq_cst); }
+  bool IsOpen() const { return closers_.load(std::memory_order_seq_cst) == 0; }
 
   std::array<Counter, kCounters> counters_;
-  std::atomic<bool> closed_{false};
+  std::atomic<uint32_t> closers_{0};  // those who have it closed; changed under mu_
   absl::Mutex mu_;
 };
 

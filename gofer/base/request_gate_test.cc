@@ -63,6 +63,20 @@ TEST(RequestGateTest, ARequestOutsideWaitsForOpen) {
   EXPECT_TRUE(passed);
 }
 
+TEST(RequestGateTest, IsOpenWhenNobodyHasItClosed) {
+  RequestGate gate;
+  ASSERT_TRUE(gate.Close(Late()));
+  ASSERT_TRUE(gate.Close(Late()));
+  gate.Open();
+  EXPECT_FALSE(RequestGate::TryPass(gate).inside()) << "the other has it closed";
+  gate.Open();
+  EXPECT_TRUE(RequestGate::TryPass(gate).inside());
+  gate.Open();  // once too often
+  EXPECT_TRUE(RequestGate::TryPass(gate).inside());
+  ASSERT_TRUE(gate.Close(Late()));
+  EXPECT_FALSE(RequestGate::TryPass(gate).inside());
+}
+
 // While the gate is closed nobody is inside, whatever the threads do.
 TEST(RequestGateTest, NobodyIsInsideAClosedGate) {
   RequestGate gate;
@@ -78,11 +92,16 @@ TEST(RequestGateTest, NobodyIsInsideAClosedGate) {
       }
     });
   }
-  for (int round = 0; round < 2000; ++round) {
-    ASSERT_TRUE(gate.Close(Late()));
-    ASSERT_EQ(inside.load(), 0) << "round " << round;
-    gate.Open();
-  }
+  const auto close_and_open = [&] {
+    for (int round = 0; round < 2000; ++round) {
+      ASSERT_TRUE(gate.Close(Late()));
+      ASSERT_EQ(inside.load(), 0) << "round " << round;
+      gate.Open();
+    }
+  };
+  std::thread another(close_and_open);
+  close_and_open();
+  another.join();
   stop = true;
   for (std::thread& request : requests) request.join();
 }
