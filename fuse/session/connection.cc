@@ -36,7 +36,11 @@ bool Connection::ClosesQuietly(fs::Dentry& dentry) {
 void Connection::Close() {
   closed_.store(true, std::memory_order_seq_cst);
   locks_.Clear();
-  flocks_let_go_.clear();
+  {
+    std::vector<std::pair<RefPtr<fs::Handle>, short>> closing;  // after the lock
+    const absl::MutexLock lock(&flocks_mu_);
+    closing.swap(flocks_let_go_);
+  }
   handles_.Close();
   nodes_.Close();
 }
@@ -67,7 +71,9 @@ void Connection::ReleaseLocks(fs::Dentry& dentry, uint64_t owner) {
 }
 
 void Connection::LetGoOfFlocks() {
-  for (HandleTable::Saved& saved : handles_.All()) {
+  std::vector<HandleTable::Saved> all = handles_.All();  // what is in it ends after the lock
+  const absl::MutexLock lock(&flocks_mu_);
+  for (HandleTable::Saved& saved : all) {
     const short type = saved.file.handle->flock();
     if (type == F_UNLCK) continue;
     (void)filesystem_.FLock(*saved.file.handle, F_UNLCK).ok();
@@ -77,7 +83,10 @@ void Connection::LetGoOfFlocks() {
 
 std::vector<RefPtr<fs::Handle>> Connection::TakeFlocksAgain() {
   std::vector<RefPtr<fs::Handle>> lost;
-  for (auto& [handle, type] : std::exchange(flocks_let_go_, {})) {
+  std::vector<std::pair<RefPtr<fs::Handle>, short>> let_go;  // what is in it ends after the lock
+  const absl::MutexLock lock(&flocks_mu_);
+  let_go.swap(flocks_let_go_);
+  for (auto& [handle, type] : let_go) {
     if (!filesystem_.FLock(*handle, type).ok()) lost.push_back(std::move(handle));
   }
   return lost;

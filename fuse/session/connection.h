@@ -8,6 +8,7 @@
 // Owner:   RefPtr: the Session, and each Scratch as a cache, which must not keep anything alive: a
 //          closed Connection holds nothing.
 // Threads: safe.
+// Locks:   flocks_mu_ is held across flock(2), which never waits.
 
 #ifndef FUSE_SESSION_CONNECTION_H_
 #define FUSE_SESSION_CONNECTION_H_
@@ -17,6 +18,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
 #include "fuse/session/handle_table.h"
 #include "fuse/session/lock_waiter.h"
 #include "fuse/session/negotiation.h"
@@ -42,7 +45,7 @@ class Connection : public RefCounted<Connection> {
         locks_(&filesystem),
         waiter_(waiter) {}
 
-  void Close();
+  void Close() ABSL_LOCKS_EXCLUDED(flocks_mu_);
 
   fs::Filesystem& filesystem() const { return filesystem_; }
   const SessionOptions& options() const { return options_; }
@@ -69,8 +72,8 @@ class Connection : public RefCounted<Connection> {
   fs::PosixLocks& locks() { return locks_; }
   // As PosixLocks::LetGo and TakeAgain, of flock(2). Returns the files that somebody else has locked
   // meanwhile.
-  void LetGoOfFlocks();
-  std::vector<RefPtr<fs::Handle>> TakeFlocksAgain();
+  void LetGoOfFlocks() ABSL_LOCKS_EXCLUDED(flocks_mu_);
+  std::vector<RefPtr<fs::Handle>> TakeFlocksAgain() ABSL_LOCKS_EXCLUDED(flocks_mu_);
 
  private:
   friend class RefCounted<Connection>;
@@ -87,7 +90,8 @@ class Connection : public RefCounted<Connection> {
   fs::PosixLocks locks_;
   LockWaiter& waiter_;
   std::atomic<bool> closed_{false};
-  std::vector<std::pair<RefPtr<fs::Handle>, short>> flocks_let_go_;
+  absl::Mutex flocks_mu_;
+  std::vector<std::pair<RefPtr<fs::Handle>, short>> flocks_let_go_ ABSL_GUARDED_BY(flocks_mu_);
 };
 
 }  // namespace gofer::fuse

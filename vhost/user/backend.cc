@@ -426,6 +426,12 @@ absl::Status Backend::StartIfComplete(uint32_t index, Ring& ring) {
                                            .used = ring.addr->used,
                                            .available = ring.addr->avail},
                              .event_idx = (features_ & kFeatureEventIdx) != 0};
+  // A guest that goes on is not as it is being saved or loaded any more. A transfer that has ended
+  // stays, to be asked about.
+  if (transfer_.has_value() && !transfer_->HasEnded(absl::ZeroDuration())) {
+    LOG(WARNING) << "ring " << index << " starts while the device's state is on its way: given up";
+    transfer_->GiveUp();
+  }
   RETURN_IF_ERROR(ring.queue->Start(config, ring.base, memory_, inflight_));
   ApplyLog(ring);
   if (const absl::Status attached = device_.Attach(index, *ring.queue, ring.kick); !attached.ok()) {

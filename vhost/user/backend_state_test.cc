@@ -197,6 +197,25 @@ TEST_F(StateTest, AFrontEndThatGoesEndsATransfer) {
   }
 }
 
+// A monitor that has lost its patience, or has none: the guest runs, and what is saved would be torn.
+TEST_F(StateTest, AGuestThatGoesOnEndsATransfer) {
+  GuestRam ram(1 << 20);
+  Frontend& frontend = Negotiate(&state_);
+  Must(frontend.SetMemoryTable(ram, Ack::kWanted));
+  state_.text.assign(1 << 20, 's');
+  MakePipe();
+  EXPECT_EQ(Begin(kStateSave, write_), kStateBegun);
+  StartRing(ram, 1);
+  EXPECT_NE(device_.attached[1], nullptr);
+  EXPECT_NE(Check(), 0u) << "it was not saved whole";
+  // And the next one may begin.
+  StopRing(1);
+  state_.text = "short";
+  MakePipe();
+  EXPECT_EQ(Begin(kStateSave, write_), kStateBegun);
+  EXPECT_EQ(Check(), 0u);
+}
+
 TEST_F(StateTest, TheLogFeatureAnnouncesAMigration) {
   Frontend& frontend = Negotiate(&state_);
   Must(frontend.Tell(MessageId::kSetFeatures, kAccepted | kFeatureLogAll, Ack::kWanted));
