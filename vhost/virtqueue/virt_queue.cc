@@ -71,7 +71,7 @@ size_t VirtQueue::Take(std::span<DescriptorChain* const> slots) {
   if (waiting != 0) {
     // What the guest has made available and not seen answered is in the ring at the same time.
     const auto unanswered =
-        static_cast<uint16_t>(available - published_.load(std::memory_order_relaxed));
+        static_cast<uint16_t>(available - published_.load(std::memory_order_acquire));
     if (waiting > ring_.size() || unanswered > ring_.size()) {
       Break(absl::StrFormat("available index %d after %d, ring size %d", available, next_,
                             ring_.size()));
@@ -184,7 +184,7 @@ void VirtQueue::Publish(std::span<const Completion> done) {
     if (tracked) inflight_.Link(one.chain->head());
   }
   if (used_ == from) return;
-  published_.store(used_, std::memory_order_relaxed);
+  published_.store(used_, std::memory_order_release);
   publish_ring_.PublishUsed(used_);
   if (log_ && log_used_) MarkUsed(from, used_);
   if (!tracked) return;
