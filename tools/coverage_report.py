@@ -15,7 +15,8 @@ import sys
 BUILT_IN = "/proc/self/cwd/"
 FOLDERS = re.compile(r"^(checkpoint|fuse|gofer|lisafs|vhost)/")
 # The far ends of the protocols, and what tests share.
-NOT_SHIPPED = re.compile(r"_test\.cc$|_fixture\.h$|^vhost/driver/|^lisafs/client/|/test_ring\.|^bazel-|\.pb\.")
+NOT_SHIPPED = re.compile(r"_test\.cc$|_fixture\.h$|/test_ring\.|^checkpoint/damages\.|^vhost/driver/|^lisafs/client/"
+                         r"|^bazel-|\.pb\.")
 
 # What reads bytes of a peer or an image, what turns names into files, and what saves and restores: there a
 # line that no test runs is a line that an attacker runs first, or one that loses a client's files.
