@@ -1,8 +1,7 @@
 // HandleTable: the files and directories that a FUSE client has open.
 //
-// An id is a slot, its shard and how many handles have been in the slot before: found without a
-// search, never given out twice, never zero. A handle remembers the node that it was opened on; a
-// request that names it with another node is answered as if it did not exist.
+// Ids are those of slot_array.h. A handle remembers the node that it was opened on; a request that
+// names it with another node is answered as if it did not exist.
 //
 // Owner:   a Connection. Threads: safe.
 // Locks:   Shard::mu is a leaf, and nothing is released under it: closing a host file can block.
@@ -16,12 +15,12 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "fuse/session/slot_array.h"
 #include "fuse/wire/abi.h"
 #include "gofer/base/errno.h"
 #include "gofer/base/ref_ptr.h"
@@ -63,51 +62,33 @@ class HandleTable {
   std::optional<HandleId> Restore(std::vector<Saved> handles, uint32_t next_sequence);
 
  private:
-  static constexpr uint32_t kShards = 16;
-  static constexpr uint32_t kPageSlots = 128;
-  static constexpr uint32_t kNoSlot = UINT32_MAX;
   // As in NodeTable; a process has about a million descriptors at most.
   static constexpr uint32_t kMaxRestoredSlots = 1 << 17;
 
   struct Slot {
-    fs::Handle* handle;  // one reference; null: free
+    fs::Handle* handle;  // one reference
     NodeId node;
     int flags;
-    uint32_t sequence;  // of the handle that is in it, or will be; 0: used up
-    uint32_t next;      // free slot
+    uint32_t sequence;
+    uint32_t next;
+
+    bool is_free() const { return handle == nullptr; }
   };
+
+  using Slots = SlotArray<Slot, 128>;
 
   struct alignas(64) Shard {
     absl::Mutex mu;
-    std::vector<std::unique_ptr<Slot[]>> pages ABSL_GUARDED_BY(mu);
-    uint32_t num_slots ABSL_GUARDED_BY(mu) = 0;
-    uint32_t free ABSL_GUARDED_BY(mu) = kNoSlot;
+    Slots slots ABSL_GUARDED_BY(mu);
     bool closed ABSL_GUARDED_BY(mu) = false;
-    uint32_t first_sequence ABSL_GUARDED_BY(mu) = 1;  // of a slot that was never used
 
-    Slot& At(uint32_t index) const ABSL_SHARED_LOCKS_REQUIRED(mu) {
-      return pages[index / kPageSlots][index % kPageSlots];
-    }
     // Null unless that very handle is there.
     Slot* Find(HandleId id, NodeId node) const ABSL_SHARED_LOCKS_REQUIRED(mu);
-    // kNoSlot when there can be no more.
-    uint32_t TakeSlot() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
-    // One more, free.
-    uint32_t AddSlot() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
   };
-
-  static HandleId IdOf(uint32_t shard, uint32_t index, uint32_t sequence) {
-    return static_cast<HandleId>(uint64_t{sequence} << 32 | index * kShards | shard);
-  }
-  static uint32_t ShardOf(HandleId id) { return static_cast<uint32_t>(id) % kShards; }
-  static uint32_t IndexOf(HandleId id) { return static_cast<uint32_t>(id) / kShards; }
-  static uint32_t SequenceOf(HandleId id) {
-    return static_cast<uint32_t>(static_cast<uint64_t>(id) >> 32);
-  }
 
   std::atomic<uint32_t> next_shard_{0};
   std::atomic<size_t> size_{0};
-  mutable std::array<Shard, kShards> shards_;
+  mutable std::array<Shard, kTableShards> shards_;
 };
 
 }  // namespace gofer::fuse

@@ -2,9 +2,8 @@
 //
 // A node is one host inode: names that are hard links of each other share it, and so they share the
 // client's cache. It keeps the Dentry that the client has found it by last. Each entry in a reply
-// adds one lookup, FORGET takes lookups back, and with the last one the node is gone. An id is a
-// slot, its shard and how many nodes have been in the slot before, so it costs nothing to find and
-// is never given out twice; a slot whose count is used up is left alone for ever.
+// adds one lookup, FORGET takes lookups back, and with the last one the node is gone. Ids are those
+// of slot_array.h.
 //
 // A node takes 24 bytes here and about 6 for being found by its inode.
 //
@@ -27,13 +26,13 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
+#include "fuse/session/slot_array.h"
 #include "fuse/wire/abi.h"
 #include "gofer/base/errno.h"
 #include "gofer/base/ref_ptr.h"
@@ -81,74 +80,53 @@ class NodeTable {
   uint64_t lookups() const;
 
  private:
-  static constexpr uint32_t kShards = 16;
-  static constexpr uint32_t kPageSlots = 512;
-  static constexpr uint32_t kNoSlot = UINT32_MAX;
   // In `next`: the node is not in a bucket, but in the list of restored ones.
   static constexpr uint32_t kRestored = UINT32_MAX - 1;
   // Slots that a shard may have after a restore, four times those that it needs for as many nodes as
   // a filesystem may have: what bounds the memory that an id can ask for.
   static constexpr uint32_t kMaxRestoredSlots = 1 << 18;
 
-  // Free: dentry is null and next leads to the next free one.
   struct Slot {
     fs::Dentry* dentry;  // one reference
     uint64_t lookups;
-    uint32_t sequence;  // of the node that is in it, or will be; 0: used up
-    uint32_t next;      // in its bucket's chain
+    uint32_t sequence;
+    uint32_t next;  // in its bucket's chain
+
+    bool is_free() const { return dentry == nullptr; }
   };
   static_assert(sizeof(Slot) == 24);
+  using Slots = SlotArray<Slot, 512>;
 
   struct alignas(64) Shard {
     absl::Mutex restored_mu;
     // Ids of restored nodes whose inodes lead here, wherever their slots are.
     absl::flat_hash_map<const fs::Inode*, NodeId> restored ABSL_GUARDED_BY(restored_mu);
     absl::Mutex mu;
-    std::vector<std::unique_ptr<Slot[]>> pages ABSL_GUARDED_BY(mu);
+    Slots slots ABSL_GUARDED_BY(mu);
     std::vector<uint32_t> buckets ABSL_GUARDED_BY(mu);  // a power of two of them; by inode
     uint32_t num_nodes ABSL_GUARDED_BY(mu) = 0;
-    uint32_t num_slots ABSL_GUARDED_BY(mu) = 0;
-    uint32_t free ABSL_GUARDED_BY(mu) = kNoSlot;
     bool closed ABSL_GUARDED_BY(mu) = false;
-    uint32_t first_sequence ABSL_GUARDED_BY(mu) = 1;  // of a slot that was never used
 
-    Slot& At(uint32_t index) const ABSL_SHARED_LOCKS_REQUIRED(mu) {
-      return pages[index / kPageSlots][index % kPageSlots];
-    }
-    // Null unless that very node is there.
-    Slot* Find(NodeId id) const ABSL_SHARED_LOCKS_REQUIRED(mu);
     uint32_t& Bucket(uint64_t hash) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
       return buckets[hash & (buckets.size() - 1)];
     }
-    // kNoSlot when there can be no more.
-    uint32_t TakeSlot() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
     void Grow() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
   };
 
   static uint64_t HashOf(const fs::Inode& inode);
-  Shard& HomeOf(const fs::Inode& inode) const { return shards_[HashOf(inode) % kShards]; }
+  Shard& HomeOf(const fs::Inode& inode) const { return shards_[HashOf(inode) % kTableShards]; }
   // As Remember and Forget, of restored nodes. None, or false: it is not one of them.
   std::optional<NodeId> RememberRestored(RefPtr<fs::Dentry>& dentry);
   bool ForgetRestored(NodeId id, uint64_t lookups);
-  // Makes slots up to that one.
-  void Extend(Shard& shard, uint32_t index) ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu);
   static void Count(Slot& slot, RefPtr<fs::Dentry>& dentry);
   // Takes the node out of its slot, which is free then.
   RefPtr<fs::Dentry> Vacate(Shard& shard, uint32_t index) ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu);
-  static NodeId IdOf(uint32_t shard, uint32_t index, uint32_t sequence) {
-    return static_cast<NodeId>(uint64_t{sequence} << 32 | index * kShards | shard);
-  }
-  static uint32_t ShardOf(NodeId id) { return static_cast<uint32_t>(id) % kShards; }
-  static uint32_t IndexOf(NodeId id) { return static_cast<uint32_t>(id) / kShards; }
-  static uint32_t SequenceOf(NodeId id) {
-    return static_cast<uint32_t>(static_cast<uint64_t>(id) >> 32);
-  }
 
   fs::Dentry& root_;
   std::atomic<size_t> size_{0};
   // Restored nodes that are still there.
   std::atomic<size_t> num_restored_{0};
-  mutable std::array<Shard, kShards> shards_;
+  mutable std::array<Shard, kTableShards> shards_;
 };
 
 }  // namespace gofer::fuse
