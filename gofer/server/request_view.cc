@@ -97,9 +97,9 @@ std::string RequestsAsTables(const control::Status& now, const control::Status* 
           operation.errors(), ", ", [](std::string* out, const control::ErrnoCount& error) {
             absl::StrAppend(out, NameOf(error), " ", error.requests());
           });
-      absl::StrAppendFormat(&text, "  %-18s %12d %10.1f %10s %10s  %s\n", operation.name(),
+      absl::StrAppendFormat(&text, "  %-18s %12d %10.1f %10s %10s%s%s\n", operation.name(),
                             operation.requests(), row.per_second, OrElse(row.p50_us, "-"),
-                            OrElse(row.p99_us, "-"), errors);
+                            OrElse(row.p99_us, "-"), errors.empty() ? "" : "  ", errors);
     }
   }
   return text;

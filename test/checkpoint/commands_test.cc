@@ -361,11 +361,12 @@ TEST_F(CommandsTest, StatusPurgeAndStop) {
   Must(client_->Close({Walk(Walk(root_, "dir"), "file")}));
   const Outcome status = Command("status", {"--json"});
   EXPECT_EQ(status.status, 0) << status.error;
-  EXPECT_THAT(status.out,
-              AllOf(HasSubstr(absl::StrCat("\"pid\":", gofer_->pid())),
-                    HasSubstr(absl::StrCat("\"root\":\"", tree_.path(), "\"")),
-                    HasSubstr("\"sandbox\":\"namespace\""), HasSubstr("\"dentries\":3"),
-                    HasSubstr("{\"name\":\"lisafs\",\"state\":\"1 clients, 0 sockets\"}")));
+  EXPECT_THAT(
+      status.out,
+      AllOf(HasSubstr(absl::StrCat("\"pid\":", gofer_->pid())),
+            HasSubstr(absl::StrCat("\"root\":\"", tree_.path(), "\"")),
+            HasSubstr("\"sandbox\":\"namespace\""), HasSubstr("\"dentries\":3"),
+            HasSubstr("{\"name\":\"lisafs\",\"state\":\"1 clients, 0 sockets\",\"operations\":[")));
   const Outcome metrics = Command("metrics");
   EXPECT_EQ(metrics.status, 0) << metrics.error;
   EXPECT_THAT(metrics.out, HasSubstr("\ngofer_dentries 3\n"));
