@@ -13,9 +13,9 @@
 //          more.
 // Threads: safe.
 // Locks:   in this order, see filesystem.h:
-//            op_mu      of a directory: shared while a name in it is looked up, exclusive while
-//                       names in it are made, removed or moved. The only one that is held across
-//                       host calls.
+//            op_mu      of a directory: exclusive while names in it are made, removed or moved, and
+//                       then the only one that is held across host calls; shared while a name that
+//                       was looked up is put into the tree. See dir_lock.h.
 //            DentryCache::mu_  parents, names, the LRU list.
 //            children_mu  of a directory: its map. A leaf. No reference is dropped under it.
 // Source:  spec/lisafs.md s.6.
@@ -60,6 +60,8 @@ struct DentryNameEq {
 // What only a directory has in which a name was looked for.
 struct DirState {
   absl::Mutex op_mu;
+  // How often names in it were changed by us; raised under op_mu. See dir_lock.h.
+  std::atomic<uint64_t> changes{0};
   absl::Mutex children_mu ABSL_ACQUIRED_AFTER(op_mu);
   absl::flat_hash_set<Dentry*, DentryNameHash, DentryNameEq> children ABSL_GUARDED_BY(children_mu);
 };

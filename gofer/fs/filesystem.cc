@@ -18,6 +18,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "gofer/base/status_macros.h"
+#include "gofer/fs/dir_lock.h"
 
 namespace gofer::fs {
 namespace {
@@ -61,10 +62,14 @@ MountKind KindOf(const struct statfs& statfs) {
 
 }  // namespace
 
+bool IsMountedIn(const Dentry& dir, const sys::Attr& child) {
+  return InodeKey::Of(child).mnt_id != dir.inode().key().mnt_id;
+}
+
 bool CrossesMount(const Dentry& dir, const sys::Attr& child) {
   const InodeKey parent = dir.inode().key();
   const InodeKey key = InodeKey::Of(child);
-  return key.mnt_id != parent.mnt_id || key.dev_major != parent.dev_major ||
+  return IsMountedIn(dir, child) || key.dev_major != parent.dev_major ||
          key.dev_minor != parent.dev_minor;
 }
 
@@ -208,17 +213,6 @@ ErrnoOr<void> Filesystem::ReserveFd() {
   return {};
 }
 
-void Filesystem::KeepReachable(const Dentry& dentry) {
-  if (!dentry.shared()) return;  // only we look at it: it dies with its name
-  if (dentry.inode().has_handle()) {
-    // Nothing of ours keeps the host from releasing it (NFS would keep it under another name).
-    inodes_.CloseFd(dentry.inode());
-    return;
-  }
-  // Best effort: if the descriptor cannot be had now, the file was out of reach before.
-  if (const ErrnoOr<PathFd> pinned = Pin(dentry); pinned.ok()) dentry.inode().KeepFd();
-}
-
 // ---- looking
 
 ErrnoOr<RefPtr<Inode>> Filesystem::Intern(UniqueFd fd, const sys::Attr& attr) {
@@ -254,59 +248,76 @@ bool Filesystem::LeadsTo(const Inode& inode, BorrowedFd dir_fd, const Name& name
   return found.ok() && inodes_.HandleOf(inode) == found->handle;
 }
 
-ErrnoOr<Entry> Filesystem::OpenChild(Dentry& dir, BorrowedFd dir_fd, const Name& name) {
+ErrnoOr<Filesystem::Found> Filesystem::OpenNew(BorrowedFd dir_fd, const Name& name) {
   RETURN_IF_ERROR(ReserveNode());
   RETURN_IF_ERROR(ReserveFd());
   ASSIGN_OR_RETURN(UniqueFd fd, WithFdsToSpare([&] { return sys::OpenPath(dir_fd, name); }));
   ASSIGN_OR_RETURN(const sys::Attr attr, sys::Statx(fd));
-  return AddChild(dir, name, std::move(fd), attr);
+  ASSIGN_OR_RETURN(RefPtr<Inode> inode, Intern(std::move(fd), attr));
+  return Found{.inode = std::move(inode), .attr = attr};
 }
 
-ErrnoOr<Entry> Filesystem::StatNewChild(Dentry& dir, BorrowedFd dir_fd, const Name& name) {
+ErrnoOr<Filesystem::Found> Filesystem::TakeNew(BorrowedFd dir_fd, const Name& name,
+                                               const sys::Attr& attr) {
   RETURN_IF_ERROR(ReserveNode());
-  ASSIGN_OR_RETURN(const sys::Attr attr, sys::StatxAt(dir_fd, name));
   RefPtr<Inode> inode =
       use_handles_ ? InternByHandle(dir_fd, name, attr) : inodes_.InternUnopened(attr);
-  if (!inode) return OpenChild(dir, dir_fd, name);
-  return Entry{.dentry = dentries_.Add(dir, name.view(), std::move(inode)), .attr = attr};
+  if (!inode) return OpenNew(dir_fd, name);
+  return Found{.inode = std::move(inode), .attr = attr};
+}
+
+ErrnoOr<Entry> Filesystem::Attach(Dentry& dir, const Name& name, Found found) {
+  Entry entry = {.dentry = dentries_.Add(dir, name.view(), std::move(found.inode)),
+                 .attr = found.attr};
+  // Removed meanwhile, with all that was known in it: that this came too late for.
+  if (dir.deleted()) return Errno(ENOENT);
+  return entry;
 }
 
 ErrnoOr<Entry> Filesystem::LookupUnopened(Dentry& dir, const Name& name) {
   if (!dir.is_directory()) return Errno(ENOTDIR);
-  absl::ReaderMutexLock lock(&dir.dir().op_mu);
   if (dir.deleted()) return Errno(ENOENT);
   ASSIGN_OR_RETURN(const PathFd dir_fd, Pin(dir));
-  RefPtr<Dentry> known = dentries_.Find(dir, name.view());
-  if (!known) return StatNewChild(dir, dir_fd, name);
-  ErrnoOr<sys::Attr> attr = sys::StatxAt(dir_fd, name);
-  if (attr.ok() && LeadsTo(known->inode(), dir_fd, name, *attr)) {
-    return Entry{std::move(known), *attr};
+  RefPtr<Dentry> known;  // dropped after the lock
+  for (DirLook<DirHold> look(dir);;) {
+    known = dentries_.Find(dir, name.view());
+    const ErrnoOr<sys::Attr> attr = sys::StatxAt(dir_fd, name);
+    if (!attr.ok()) {
+      if (known && attr.error() == ENOENT && look.Take()) dentries_.Forget(*known);
+      return attr.error();
+    }
+    if (known && LeadsTo(known->inode(), dir_fd, name, *attr)) {
+      return Entry{std::move(known), *attr};
+    }
+    ASSIGN_OR_RETURN(Found found, TakeNew(dir_fd, name, *attr));
+    if (IsMountedIn(dir, found.attr) || look.Take()) return Attach(dir, name, std::move(found));
   }
-  if (!attr.ok() && !(attr.error() == ENOENT)) return attr.error();
-  dentries_.Forget(*known);
-  if (!attr.ok()) return attr.error();
-  return StatNewChild(dir, dir_fd, name);
 }
 
 ErrnoOr<Entry> Filesystem::Lookup(Dentry& dir, const Name& name) {
   if (!dir.is_directory()) return Errno(ENOTDIR);
-  absl::ReaderMutexLock lock(&dir.dir().op_mu);
   if (dir.deleted()) return Errno(ENOENT);
   ASSIGN_OR_RETURN(const PathFd dir_fd, Pin(dir));
-  if (RefPtr<Dentry> known = dentries_.Find(dir, name.view()); known) {
-    ErrnoOr<sys::Attr> attr = sys::StatxAt(dir_fd, name);
-    if (!attr.ok() && !(attr.error() == ENOENT)) return attr.error();
-    if (attr.ok() && LeadsTo(known->inode(), dir_fd, name, *attr)) {
-      // Who gets a Dentry can rely on its file, wherever its name leads later: it needs the
-      // descriptor now.
-      const ErrnoOr<PathFd> pinned = Pin(*known);
-      if (pinned.ok()) return Entry{std::move(known), *attr};
-      if (!(pinned.error() == ESTALE)) return pinned.error();
+  RefPtr<Dentry> known;  // dropped after the lock
+  for (DirLook<DirHold> look(dir);;) {
+    known = dentries_.Find(dir, name.view());
+    if (known) {
+      const ErrnoOr<sys::Attr> attr = sys::StatxAt(dir_fd, name);
+      if (!attr.ok()) {
+        if (attr.error() == ENOENT && look.Take()) dentries_.Forget(*known);
+        return attr.error();
+      }
+      if (LeadsTo(known->inode(), dir_fd, name, *attr)) {
+        // Who gets a Dentry can rely on its file, wherever its name leads later: it needs the
+        // descriptor now.
+        const ErrnoOr<PathFd> pinned = Pin(*known);
+        if (pinned.ok()) return Entry{std::move(known), *attr};
+        if (!(pinned.error() == ESTALE)) return pinned.error();
+      }
     }
-    dentries_.Forget(*known);
-    if (!attr.ok()) return attr.error();
+    ASSIGN_OR_RETURN(Found found, OpenNew(dir_fd, name));
+    if (IsMountedIn(dir, found.attr) || look.Take()) return Attach(dir, name, std::move(found));
   }
-  return OpenChild(dir, dir_fd, name);
 }
 
 ErrnoOr<sys::Attr> Filesystem::StatChild(Dentry& dir, const Name& name) {

@@ -7,13 +7,13 @@
 //
 // Owner:   the server; outlives every connection and session, and everything they hold of it.
 // Threads: safe; every operation may block on the host file system, and then stalls only its own
-//          caller and those who want to change names in the same directory.
+//          caller. Where a change of a name blocks, others that change names in the same directory
+//          wait for it, as they would for the kernel's own lock of the directory, and so does who
+//          looks there for a name that is not known yet.
 // Locks:   DirState::op_mu > DentryCache::mu_ > DirState::children_mu > InodeTable::mu_. Only op_mu
-//          is held across host calls, so that a host file system that hangs in one directory stalls
-//          nobody in another: there is no lock of the whole tree. An operation is a read (op_mu
-//          shared: Lookup), a write (op_mu of the directory: Create, Unlink, ...) or a rename,
-//          which holds those of both directories, the one with the lower address first. What works
-//          on one file by its descriptor takes no lock at all.
+//          is held across host calls, by changes of names (Create, Unlink, Rename, ...) in its
+//          directory; there is no lock of the whole tree. A lookup holds none while it asks the host,
+//          see dir_lock.h, and what works on one file by its descriptor takes none at all.
 // Errors:  the host's errno, as the peer must see it, and
 //            ENFILE  the node or descriptor budget is used up and nothing could be given up;
 //            ESTALE  a file that has no descriptor (it was given up, or never opened) is not found
@@ -92,7 +92,9 @@ struct Entry {
 };
 
 // Whether what was found in `dir` is mounted there: the root of another file system, or of a bind
-// mount.
+// mount. Such a name can be neither removed nor moved.
+bool IsMountedIn(const Dentry& dir, const sys::Attr& child);
+// The same, or of a subvolume: what has another device.
 bool CrossesMount(const Dentry& dir, const sys::Attr& child);
 
 struct OpenEntry {
@@ -415,10 +417,16 @@ class Filesystem {
   // A descriptor of a regular file or directory for a call that wants one that is not O_PATH.
   ErrnoOr<UniqueFd> OpenForXattr(const Dentry& dentry);
 
-  // Opens a name that is not known yet (or not any more) and puts it into the tree.
-  ErrnoOr<Entry> OpenChild(Dentry& dir, BorrowedFd dir_fd, const Name& name);
-  // The same without opening what is found, where its identity is exact without a descriptor.
-  ErrnoOr<Entry> StatNewChild(Dentry& dir, BorrowedFd dir_fd, const Name& name);
+  // What the host says of a name that is not known, or not any more. Not in the tree yet.
+  struct Found {
+    RefPtr<Inode> inode;
+    sys::Attr attr;
+  };
+  ErrnoOr<Found> OpenNew(BorrowedFd dir_fd, const Name& name);
+  // The same, where it has been asked for the attributes already, without opening what is found, if
+  // its identity is exact without a descriptor.
+  ErrnoOr<Found> TakeNew(BorrowedFd dir_fd, const Name& name, const sys::Attr& attr);
+  ErrnoOr<Entry> Attach(Dentry& dir, const Name& name, Found found);
   // The Inode of an opened file. Asks what kind of file system it is on, if nobody has yet.
   ErrnoOr<RefPtr<Inode>> Intern(UniqueFd fd, const sys::Attr& attr);
   // Whether a name that has these attributes leads to the Inode.
@@ -465,19 +473,33 @@ class Filesystem {
   };
   ErrnoOr<NewFile> CreateHostFile(BorrowedFd dir, const Name& name, uint32_t mode, Owner owner,
                                   int access);
-  // Gives what was just made below `dir` its owner; opens, verifies the type, and adds it to the
-  // tree.
+  // Opens what was just made below `dir`, verifies the type, gives it its owner, then its mode if
+  // that is not what it was made with, and adds it to the tree: it is found there when it is
+  // complete.
   ErrnoOr<Entry> Adopt(Dentry& dir, BorrowedFd dir_fd, const Name& name, uint32_t type, Owner owner,
-                       int undo_flags);
+                       std::optional<uint32_t> mode = std::nullopt);
   bool IsOwn(Owner owner) const;
   // What keeps set-id bits from outliving a change of the content of the file, if they shall not and
   // it has any.
   ErrnoOr<std::optional<sys::ScopedNoSetId>> GuardSetId(SetIdBits set_id, const Dentry& dentry,
                                                         BorrowedFd fd);
-  // CheckPlace at a place that nobody else can change meanwhile.
-  ErrnoOr<sys::Attr> CheckPlaceAt(const Dentry& dentry, const DentryCache::Place& place);
-  // Keeps the file of a Dentry reachable for its clients when its name goes.
-  void KeepReachable(const Dentry& dentry);
+  // What the host says of the place of a Dentry.
+  struct PlaceSeen {
+    ErrnoOr<sys::Attr> attr = Errno(ESTALE);  // of the Dentry's file, if that is there
+    bool is_mounted = false;                  // what is there, see IsMountedIn
+  };
+  PlaceSeen LookAt(const Dentry& dentry, Dentry& dir, const Name& name);
+  // A name that is about to go, whose file is to stay reachable for those who hold its Dentry.
+  struct Removal {
+    RefPtr<Dentry> dentry;         // null: nobody knows the name
+    std::optional<PathFd> pinned;  // of its Inode, which it keeps
+  };
+  Removal PrepareRemoval(const Dentry& dir, RefPtr<Dentry> dentry);
+  // With a DirChange held: of what has the name by now. If that is another, it was changed a moment
+  // ago, so it is on the directory's own file system, and no other is asked.
+  void Renew(Removal& removal, const Dentry& dir, const Name& name);
+  // When the name has gone.
+  void Finish(const Removal& removal);
 
   RequestGate gate_;
   std::atomic<bool> is_prepared_{false};

@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "gofer/base/status_macros.h"
+#include "gofer/fs/dir_lock.h"
 #include "gofer/fs/filesystem.h"
 #include "gofer/sys/thread_identity.h"
 
@@ -118,11 +119,11 @@ ErrnoOr<OpenEntry> Filesystem::CreateFile(Dentry& dir, const Name& name, int fla
                                           const Creation& creation) {
   if (!dir.is_directory()) return Errno(ENOTDIR);
   flags &= kCreateFlags;
-  absl::MutexLock lock(&dir.dir().op_mu);
+  ASSIGN_OR_RETURN(const PathFd dir_fd, Pin(dir));
+  const DirChange names(dir);
   const ScopedChange change(dir.inode());
   RETURN_IF_ERROR(ReserveNode());
   RETURN_IF_ERROR(ReserveFd());
-  ASSIGN_OR_RETURN(const PathFd dir_fd, Pin(dir));
   ASSIGN_OR_RETURN(Plan plan, PlanCreation(dir_fd, creation));
   ErrnoOr<UniqueFd> made = WithFdsToSpare(
       [&] { return sys::CreateExclusiveWith(dir_fd, name, flags | O_NOCTTY, plan.first_mode); });
@@ -179,11 +180,11 @@ template <typename Make>
 ErrnoOr<Entry> Filesystem::MakeByName(Dentry& dir, const Name& name, uint32_t type,
                                       const Creation& creation, Make&& make) {
   if (!dir.is_directory()) return Errno(ENOTDIR);
-  absl::MutexLock lock(&dir.dir().op_mu);
+  ASSIGN_OR_RETURN(const PathFd dir_fd, Pin(dir));
+  const DirChange names(dir);
   const ScopedChange change(dir.inode());
   RETURN_IF_ERROR(ReserveNode());
   RETURN_IF_ERROR(ReserveFd());
-  ASSIGN_OR_RETURN(const PathFd dir_fd, Pin(dir));
   ASSIGN_OR_RETURN(Plan plan, PlanCreation(dir_fd, creation));
   const ErrnoOr<void> made = make(BorrowedFd(dir_fd), plan.first_mode);
   plan.user.reset();

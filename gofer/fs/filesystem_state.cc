@@ -3,12 +3,13 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "gofer/base/status_macros.h"
+#include "gofer/fs/dir_lock.h"
 #include "gofer/fs/filesystem.h"
 #include "gofer/fs/state.h"
 #include "gofer/sys/file_io.h"
@@ -18,21 +19,33 @@ namespace gofer::fs {
 
 // ---- names
 
-ErrnoOr<sys::Attr> Filesystem::CheckPlaceAt(const Dentry& dentry, const DentryCache::Place& place) {
-  ASSIGN_OR_RETURN(const Name name, Name::Parse(place.name));
-  ASSIGN_OR_RETURN(const PathFd dir_fd, Pin(*place.parent));
-  ASSIGN_OR_RETURN(const sys::Attr attr, sys::StatxAt(dir_fd, name));
-  if (!LeadsTo(dentry.inode(), dir_fd, name, attr)) return Errno(ESTALE);
-  return attr;
+Filesystem::PlaceSeen Filesystem::LookAt(const Dentry& dentry, Dentry& dir, const Name& name) {
+  PlaceSeen seen;
+  const ErrnoOr<PathFd> dir_fd = Pin(dir);
+  if (!dir_fd.ok()) {
+    seen.attr = dir_fd.error();
+    return seen;
+  }
+  seen.attr = sys::StatxAt(*dir_fd, name);
+  if (!seen.attr.ok()) return seen;
+  seen.is_mounted = IsMountedIn(dir, *seen.attr);
+  if (!LeadsTo(dentry.inode(), *dir_fd, name, *seen.attr)) seen.attr = Errno(ESTALE);
+  return seen;
 }
 
 ErrnoOr<sys::Attr> Filesystem::CheckPlace(Dentry& dentry) {
   for (;;) {
     const DentryCache::Place place = dentries_.PlaceOf(dentry);
     if (!place.parent) return Stat(dentry);  // the root has no name
-    // While this is held no rename of ours is half done here.
-    absl::ReaderMutexLock lock(&place.parent->dir().op_mu);
-    if (dentries_.PlaceOf(dentry) == place) return CheckPlaceAt(dentry, place);
+    ASSIGN_OR_RETURN(const Name name, Name::Parse(place.name));
+    for (DirLook<DirHold> look(*place.parent);;) {
+      PlaceSeen seen = LookAt(dentry, *place.parent, name);
+      if (seen.attr.ok()) return std::move(seen.attr);
+      // If not, it may be that a change of ours was half done.
+      if (!seen.is_mounted && !look.Take()) continue;
+      if (dentries_.PlaceOf(dentry) == place) return std::move(seen.attr);
+      break;
+    }
   }
 }
 
@@ -41,22 +54,19 @@ ErrnoOr<std::string> Filesystem::HostPathOf(const Dentry& dentry) {
   return proc_fds_.PathOf(fd);
 }
 
-// Locks as Rename does.
 ErrnoOr<void> Filesystem::Resettle(Dentry& dentry, Dentry& dir, const Name& name,
-                                   bool share_place) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+                                   bool share_place) {
   const DentryCache::Place place = dentries_.PlaceOf(dentry);
   if (!place.parent) return Errno(EINVAL);
   if (!dir.is_directory()) return Errno(ENOTDIR);
-  absl::Mutex* first = &place.parent->dir().op_mu;
-  absl::Mutex* second = &dir.dir().op_mu;
-  if (std::less<>()(second, first)) std::swap(first, second);
-  absl::MutexLock first_lock(first);
-  absl::MutexLockMaybe second_lock(first == second ? nullptr : second);
+  DirLook<DirChange> look(dir, *place.parent);
+  do {
+    const PlaceSeen seen = LookAt(dentry, dir, name);
+    if (!seen.attr.ok()) return seen.attr.error();
+    if (seen.is_mounted) look.TakeAnyway();
+  } while (!look.Take());
   if (dentry.deleted() || dentries_.PlaceOf(dentry) != place) return Errno(EAGAIN);
   if (dir.deleted()) return Errno(ENOENT);
-  ASSIGN_OR_RETURN(const PathFd dir_fd, Pin(dir));
-  ASSIGN_OR_RETURN(const sys::Attr attr, sys::StatxAt(dir_fd, name));
-  if (!LeadsTo(dentry.inode(), dir_fd, name, attr)) return Errno(ESTALE);
   const RefPtr<Dentry> present = dentries_.Find(dir, name.view());
   if (present.get() == &dentry) return {};
   const bool is_twin = present && &present->inode() == &dentry.inode() && present->shared();
@@ -71,11 +81,16 @@ ErrnoOr<void> Filesystem::Resettle(Dentry& dentry, Dentry& dir, const Name& name
 ErrnoOr<void> Filesystem::SettleDeleted(Dentry& dentry) {
   const DentryCache::Place place = dentries_.PlaceOf(dentry);
   if (!place.parent) return Errno(EINVAL);
-  absl::MutexLock lock(&place.parent->dir().op_mu);
+  ASSIGN_OR_RETURN(const Name name, Name::Parse(place.name));
+  const Removal removal = PrepareRemoval(*place.parent, RefPtr<Dentry>(&dentry));
+  DirLook<DirChange> look(*place.parent);
+  do {
+    const PlaceSeen seen = LookAt(dentry, *place.parent, name);
+    if (seen.attr.ok()) return Errno(EEXIST);
+    if (seen.is_mounted) look.TakeAnyway();
+  } while (!look.Take());
   if (dentries_.PlaceOf(dentry) != place) return Errno(EAGAIN);
-  if (CheckPlaceAt(dentry, place).ok()) return Errno(EEXIST);
-  KeepReachable(dentry);
-  dentries_.Delete(dentry);
+  Finish(removal);
   return {};
 }
 

@@ -8,7 +8,7 @@
 // that name is outside the root) is looked for in the whole tree, all such files in one go.
 //
 // Owner:   a save, or whoever prepares one. Threads: safe, while clients are served and change the
-//          tree; one repair of a Filesystem at a time. Holds a directory's op_mu for one statx.
+//          tree; one repair of a Filesystem at a time.
 // Errors:  none: what is not found stays as it is, and is counted. ConfirmPaths: kFailedPrecondition
 //          with each path that does not hold, and why.
 // Memory:  a reference to each Dentry, and for the search what one listing buffer holds for each

@@ -1,6 +1,6 @@
 // Walk and WalkStat: from a directory along names, without following symlinks.
 //
-// A walk holds one directory's lock at a time. If a rename was done meanwhile it may have seen a
+// A walk looks at one directory at a time. If a rename was done meanwhile it may have seen a
 // path that never existed whole, so it is done again; renames without end do not stop it, they only
 // cost it that promise.
 

@@ -5,23 +5,40 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
+#include <stdio.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <memory>
+#include <span>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "glog/logging.h"
 #include "test/hostile/hostile_process.h"
+#include "test/support/forked.h"
+#include "test/support/gofer_process.h"
 #include "test/support/results.h"
 
 namespace gofer::testing {
 namespace {
+
+// What is mounted there hangs until the descriptor is closed.
+UniqueFd MountHung(const std::string& at) {
+  UniqueFd device(open("/dev/fuse", O_RDWR | O_CLOEXEC));
+  PCHECK(device.valid());
+  const std::string options =
+      absl::StrCat("fd=", device.get(), ",rootmode=40000,user_id=0,group_id=0");
+  PCHECK(mount("hung", at.c_str(), "fuse", MS_NOSUID | MS_NODEV, options.c_str()) == 0);
+  return device;
+}
 
 class HungFsTest : public HostileProcessTest {
  protected:
@@ -33,13 +50,7 @@ class HungFsTest : public HostileProcessTest {
     // Somebody who mounts it and never reads a request. Only this test and the gofer see it.
     ASSERT_EQ(unshare(CLONE_NEWNS), 0);
     ASSERT_EQ(mount("", "/", "", MS_REC | MS_PRIVATE, nullptr), 0);
-    device_ = UniqueFd(open("/dev/fuse", O_RDWR | O_CLOEXEC));
-    ASSERT_TRUE(device_.valid());
-    const std::string options =
-        absl::StrCat("fd=", device_.get(), ",rootmode=40000,user_id=0,group_id=0");
-    ASSERT_EQ(
-        mount("hung", tree_.At("mnt/hung").c_str(), "fuse", MS_NOSUID | MS_NODEV, options.c_str()),
-        0);
+    device_ = MountHung(tree_.At("mnt/hung"));
     Start();
   }
   void TearDown() override {
@@ -51,14 +62,17 @@ class HungFsTest : public HostileProcessTest {
     umount2(tree_.At("mnt/hung").c_str(), MNT_DETACH);
   }
 
-  // As many clients that ask for what is mounted there, each in a thread.
+  // As many clients that ask for what is mounted there, each in a thread, every other over a channel.
   void Stall(int clients) {
     for (int i = 0; i < clients; ++i) {
       hostile_.push_back(Connect());
       ASSERT_NE(hostile_.back(), nullptr);
-      waiting_.emplace_back([client = hostile_.back().get()] {
+      lisafs::Client& client = hostile_.back()->client;
+      if (i % 2 == 1) Must(client.OpenChannel());
+      const lisafs::Calls calls = i % 2 == 1 ? client.over_channel(0) : client.over_socket();
+      waiting_.emplace_back([calls, root = hostile_.back()->root.control_fd] {
         lisafs::Inode inodes[3];
-        (void)client->client.Walk(client->root.control_fd, {"mnt", "hung", "x"}, inodes).ok();
+        (void)calls.Walk(root, {"mnt", "hung", "x"}, inodes).ok();
       });
     }
     absl::SleepFor(absl::Milliseconds(50));  // until they wait; too early would only miss a defect
@@ -90,6 +104,45 @@ TEST_F(HungFsTest, StallsWhoAsksAndNobodyElse) {
   gofer_->Signal(SIGKILL);
 }
 
+// The directory that it is mounted in is none of a hung file system: who looks there for what is mounted
+// keeps nobody else from names in it, whatever these do with them, nor do these keep each other.
+TEST_F(HungFsTest, NamesBesideItAreLookedUpAndChanged) {
+  for (const char* const name : {"mnt/a", "mnt/b"}) tree_.Write(name, "content");
+  Stall(4);
+  const std::unique_ptr<Client> newcomer = Connect();
+  ASSERT_NE(newcomer, nullptr);
+  ASSERT_TRUE(newcomer->client.OpenChannel().ok());
+  const lisafs::FdId mnt = Must(Walk(*newcomer, "mnt")).control_fd;
+  std::vector<absl::Duration> took;
+  for (int i = 0; i < 200; ++i) {
+    const lisafs::Calls calls =
+        i % 2 == 0 ? newcomer->client.over_socket() : newcomer->client.over_channel(0);
+    const std::string name = absl::StrCat("new", i);
+    const std::string moved = absl::StrCat("moved", i);
+    const absl::Time start = absl::Now();
+    ASSERT_EQ(ErrorOf(calls.OpenCreateAt(mnt, name, 0600, {}, O_RDWR)), 0);
+    ASSERT_EQ(ErrorOf(calls.RenameAt(mnt, name, mnt, moved)), 0);
+    lisafs::Inode inode;
+    for (const absl::string_view known : {absl::string_view("a"), absl::string_view(moved)}) {
+      const auto walked = calls.Walk(mnt, {known}, std::span(&inode, 1));
+      ASSERT_TRUE(walked.ok());
+      ASSERT_EQ(walked->count, 1u) << known;
+    }
+    ASSERT_EQ(ErrorOf(calls.UnlinkAt(mnt, moved, 0)), 0);
+    // Not even with the very name.
+    EXPECT_EQ(ErrorOf(calls.UnlinkAt(mnt, "hung", AT_REMOVEDIR)), EBUSY);
+    EXPECT_EQ(ErrorOf(calls.RenameAt(mnt, "hung", mnt, "free")), EBUSY);
+    EXPECT_EQ(ErrorOf(calls.MkdirAt(mnt, "hung", 0700, {})), EEXIST);
+    took.push_back((absl::Now() - start) / 8);
+  }
+  EXPECT_LT(Percentile99(took), absl::Milliseconds(10));
+  ExpectHonestServed();
+  const absl::Time start = absl::Now();
+  gofer_->Signal(SIGTERM);
+  EXPECT_EQ(gofer_->Wait(absl::Seconds(9)), 1) << "it did not finish what it was asked";
+  EXPECT_LE(absl::Now() - start, absl::Milliseconds(5500));
+}
+
 TEST_F(HungFsTest, EndsInFiveSecondsAllTheSame) {
   Stall(4);
   const absl::Time start = absl::Now();
@@ -111,6 +164,123 @@ TEST_F(HungFsTest, GoesOnWhenTheFileSystemIsGone) {
   hostile_.clear();
   gofer_->Signal(SIGTERM);
   EXPECT_EQ(gofer_->Wait(), 0) << gofer_->Stderr();
+}
+
+// The same gofer has a mount on this machine.
+class HungBelowMountTest : public HungFsTest {
+ protected:
+  void SetUp() override {
+    HostileProcessTest::SetUp();
+    if (IsSkipped()) return;
+    tree_.Mkdir("mnt");
+    tree_.Mkdir("mnt/hung");
+    ASSERT_EQ(unshare(CLONE_NEWNS), 0);
+    ASSERT_EQ(mount("", "/", "", MS_REC | MS_PRIVATE, nullptr), 0);
+    device_ = MountHung(tree_.At("mnt/hung"));
+    Pipe ready = MakePipe();
+    gofer_ = std::make_unique<GoferProcess>(
+        GoferStart{.arguments = {"serve", absl::StrCat("--root=", served_), "--ready_fd=9",
+                                 absl::StrCat("--lisafs_socket=", run_.At("lisafs")),
+                                 absl::StrCat("--fuse_mountpoint=", fuse_.path())},
+                   .fds = {{9, ready.write.get()}}});
+    ready.write.Reset();
+    ASSERT_EQ(ReadPipe(ready.read), "\n") << gofer_->Stderr();
+  }
+
+  const TempTree fuse_;
+};
+
+TEST_F(HungBelowMountTest, NamesBesideItAreLookedUpAndChanged) {
+  tree_.Write("mnt/a", "content");
+  Stall(2);
+  const std::unique_ptr<Client> sandbox = Connect();
+  ASSERT_NE(sandbox, nullptr);
+  const lisafs::FdId mnt = Must(Walk(*sandbox, "mnt")).control_fd;
+  const auto change_from_sandbox = [&](const std::string& name) {
+    ASSERT_EQ(ErrorOf(sandbox->client.OpenCreateAt(mnt, name, 0600, {}, O_RDWR)), 0);
+    ASSERT_EQ(ErrorOf(sandbox->client.UnlinkAt(mnt, name, 0)), 0);
+  };
+  absl::Time start = absl::Now();
+  for (int i = 0; i < 100; ++i) {
+    const std::string name = absl::StrCat("mnt/f", i);
+    const std::string moved = absl::StrCat("mnt/g", i);
+    fuse_.Write(name, "text");
+    ASSERT_EQ(rename(fuse_.At(name).c_str(), fuse_.At(moved).c_str()), 0);
+    EXPECT_EQ(tree_.Read(moved), "text");
+    ASSERT_EQ(unlink(fuse_.At(moved).c_str()), 0);
+    change_from_sandbox("s");
+  }
+  EXPECT_LT(absl::Now() - start, absl::Seconds(2));
+  // Now the mount's own client asks for it. Its kernel lets nobody change a directory while it waits
+  // for a lookup there; but look, and others may do both.
+  waiting_.emplace_back([this] { EXPECT_EQ(access(fuse_.At("mnt/hung").c_str(), F_OK), -1); });
+  absl::SleepFor(absl::Milliseconds(50));
+  start = absl::Now();
+  EXPECT_EQ(fuse_.Read("mnt/a"), "content");
+  for (int i = 0; i < 100; ++i) {
+    change_from_sandbox("s");
+    tree_.Write(absl::StrCat("mnt/later", i), "text");
+    EXPECT_EQ(fuse_.Read(absl::StrCat("mnt/later", i)), "text");
+  }
+  EXPECT_LT(absl::Now() - start, absl::Seconds(2));
+  start = absl::Now();
+  gofer_->Signal(SIGTERM);
+  EXPECT_EQ(gofer_->Wait(absl::Seconds(9)), 1) << "it did not finish what it was asked";
+  EXPECT_LE(absl::Now() - start, absl::Milliseconds(5500));
+}
+
+// A file system that has answered for a while: another gofer, which is stopped.
+class StoppedFsTest : public HostileProcessTest {
+ protected:
+  void SetUp() override {
+    HostileProcessTest::SetUp();
+    if (IsSkipped()) return;
+    tree_.Mkdir("slow");
+    ASSERT_EQ(unshare(CLONE_NEWNS), 0);
+    ASSERT_EQ(mount("", "/", "", MS_REC | MS_PRIVATE, nullptr), 0);
+    Pipe ready = MakePipe();
+    slow_ = std::make_unique<GoferProcess>(
+        GoferStart{.arguments = {"serve", absl::StrCat("--root=", backing_.path()), "--ready_fd=9",
+                                 absl::StrCat("--fuse_mountpoint=", tree_.At("slow"))},
+                   .fds = {{9, ready.write.get()}}});
+    ready.write.Reset();
+    ASSERT_EQ(ReadPipe(ready.read), "\n") << slow_->Stderr();
+    Start();
+  }
+
+  const TempTree backing_;
+  std::unique_ptr<GoferProcess> slow_;
+};
+
+TEST_F(StoppedFsTest, WhatIsMovedThereKeepsNobodyFromWhereItWas) {
+  tree_.Write("moved", "content");
+  const std::unique_ptr<Client> makes = Connect();
+  const std::unique_ptr<Client> moves = Connect();
+  ASSERT_TRUE(makes != nullptr && moves != nullptr);
+  const lisafs::FdId there = Must(Walk(*makes, "slow")).control_fd;
+  const lisafs::FdId target = Must(Walk(*moves, "slow")).control_fd;
+  const lisafs::FdId file = Must(Walk(*moves, "moved")).control_fd;
+  slow_->Signal(SIGSTOP);
+  // Waits, and holds that directory.
+  std::thread waiting(
+      [&] { EXPECT_EQ(ErrorOf(makes->client.OpenCreateAt(there, "new", 0600, {}, O_RDWR)), 0); });
+  absl::SleepFor(absl::Milliseconds(50));
+  const absl::Time start = absl::Now();
+  EXPECT_EQ(ErrorOf(moves->client.RenameAt(moves->root.control_fd, "moved", target, "moved")),
+            EXDEV);
+  EXPECT_EQ(ErrorOf(honest_->client.OpenCreateAt(honest_->root.control_fd, "x", 0600, {}, O_RDWR)),
+            0);
+  EXPECT_TRUE(Walk(*honest_, "file").ok());
+  EXPECT_LT(absl::Now() - start, absl::Seconds(1));
+  slow_->Signal(SIGCONT);
+  waiting.join();
+  EXPECT_EQ(backing_.Read("new"), "");
+  EXPECT_EQ(ErrorOf(moves->client.Close({file})), 0);
+  gofer_->Signal(SIGTERM);
+  EXPECT_EQ(gofer_->Wait(), 0) << gofer_->Stderr();
+  Forget();
+  slow_->Signal(SIGTERM);
+  EXPECT_EQ(slow_->Wait(), 0) << slow_->Stderr();
 }
 
 }  // namespace
