@@ -27,9 +27,16 @@
 #include "gofer/virtiofsd/personality.h"
 
 #ifdef GOFER_SANITIZER
-// A confined process has no /proc, without which the leak check at its end fails. What the
-// libraries leak, their own tests find.
-extern "C" const char* __asan_default_options() { return "detect_leaks=0"; }
+// Not by the environment, of which the gofer is started without, and rids itself: what it would say is
+// in .bazelrc. A confined process has no /proc, without which the leak check at its end fails. What
+// the libraries leak, their own tests find.
+extern "C" const char* __asan_default_options() {
+  return "detect_leaks=0:strict_string_checks=1:detect_stack_use_after_return=1";
+}
+extern "C" const char* __ubsan_default_options() { return "print_stacktrace=1"; }
+extern "C" const char* __tsan_default_options() {
+  return "halt_on_error=1:second_deadlock_stack=1";
+}
 #endif
 
 namespace gofer::server {

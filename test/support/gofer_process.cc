@@ -24,6 +24,7 @@
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "glog/logging.h"
+#include "gtest/gtest.h"
 
 namespace gofer::testing {
 namespace {
@@ -49,6 +50,11 @@ std::vector<char*> Pointers(std::vector<std::string>& words) {
   for (std::string& word : words) pointers.push_back(word.data());
   pointers.push_back(nullptr);
   return pointers;
+}
+
+// "ERROR: AddressSanitizer", "WARNING: ThreadSanitizer", and what the undefined one says.
+bool FoundBySanitizer(absl::string_view log) {
+  return absl::StrContains(log, "Sanitizer: ") || absl::StrContains(log, ": runtime error: ");
 }
 
 // In the child: nothing here may allocate lazily from another thread's state, and nothing returns.
@@ -92,9 +98,13 @@ GoferProcess::GoferProcess(const GoferStart& start) : stdout_(TextFile("stdout")
 }
 
 GoferProcess::~GoferProcess() {
-  if (!Running()) return;
-  Signal(SIGKILL);
-  Wait();
+  if (Running()) {
+    Signal(SIGKILL);
+    Wait();
+  }
+  // Reported at its end perhaps, when no client was there any more to miss it.
+  const std::string said = Stderr();
+  EXPECT_FALSE(FoundBySanitizer(said)) << said;
 }
 
 void GoferProcess::Signal(int signal) const { PCHECK(kill(pid_, signal) == 0); }

@@ -1,7 +1,8 @@
 // The gofer binary as a process of its own: started with arguments and descriptors, watched, waited for.
 //
 // A test names the binary by its `data`: //gofer. Errors: what fails ends the test at once.
-// Threads: one. The destructor kills what still runs.
+// Threads: one. The destructor kills what still runs. What a sanitizer has found in the process fails the
+// test.
 
 #ifndef TEST_SUPPORT_GOFER_PROCESS_H_
 #define TEST_SUPPORT_GOFER_PROCESS_H_
