@@ -24,9 +24,11 @@
 #include "fuse/wire/abi.h"
 #include "gtest/gtest.h"
 #include "test/hostile/hostile_guest.h"
+#include "test/support/mapped_again.h"
 #include "vhost/driver/driver_queue.h"
 #include "vhost/driver/fuse_client.h"
 #include "vhost/driver/machine.h"
+#include "vhost/memory/memory_region.h"
 #include "vhost/virtqueue/ring_layout.h"
 
 namespace gofer::vhost {
@@ -583,6 +585,9 @@ TEST_F(VirtqueueTest, EverythingChangesWhileItIsRead) {
   Boot(options_);
   tree_.Write("served/f", std::string(100000, 'x'));
   RawRing ring(machine());
+  const RegionLayout& region = machine().ram().regions().front();
+  const RamBlock whole = machine().ram().At(region.guest_address, region.size);
+  const testing::MappedAgain mapped({whole.host, whole.size});
   std::atomic<bool> over = false;
   std::thread flipper([&] {
     uint32_t random = 1;
@@ -593,7 +598,8 @@ TEST_F(VirtqueueTest, EverythingChangesWhileItIsRead) {
                              : (random >> 8) % 4 == 2 ? ring.table
                                                       : ring.queue.available();
       const uint64_t most = std::min<uint64_t>(area.size, 512);
-      area.host[(random >> 12) % most] ^= std::byte{static_cast<uint8_t>(1 << (random >> 29))};
+      const uint64_t at = area.guest_address - whole.guest_address + (random >> 12) % most;
+      mapped.data()[at] ^= std::byte{static_cast<uint8_t>(1 << (random >> 29))};
     }
   });
   const absl::Time until = absl::Now() + absl::Seconds(1);

@@ -13,6 +13,7 @@
 #include "lisafs/wire/requests.h"
 #include "lisafs/wire/structs.h"
 #include "test/hostile/hostile.h"
+#include "test/support/mapped_again.h"
 
 namespace lisafs {
 namespace {
@@ -28,7 +29,8 @@ class WindowDoubleFetch : public HostileTest {
  protected:
   WindowDoubleFetch()
       : session_(std::make_unique<Session>(server_, Via::kChannel)),
-        way_(session_->client().channel_way(0)) {}
+        way_(session_->client().channel_way(0)),
+        again_(way_.window()) {}
 
   void TearDown() override {
     session_.reset();
@@ -60,12 +62,13 @@ class WindowDoubleFetch : public HostileTest {
 
   // A byte of the payload, written as a peer writes it.
   void Put(size_t offset, char byte) {
-    reinterpret_cast<std::atomic<char>*>(way_.request().data() + offset)
-        ->store(byte, std::memory_order_relaxed);
+    std::byte* const payload = again_.data() + (way_.request().data() - way_.window().data());
+    reinterpret_cast<std::atomic<char>*>(payload + offset)->store(byte, std::memory_order_relaxed);
   }
 
   std::unique_ptr<Session> session_;
   ChannelWay& way_;
+  const gofer::testing::MappedAgain again_;
 };
 
 TEST_F(WindowDoubleFetch, NameTurnsIntoAPathOut) {

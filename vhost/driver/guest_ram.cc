@@ -34,11 +34,9 @@ uint64_t GuestRam::UserAddress(uint64_t guest_address) const {
 }
 
 RamBlock GuestRam::Allocate(uint64_t size, uint64_t align) {
+  const absl::MutexLock lock(&mu_);
   for (size_t i = 0; i < regions_.size(); ++i) {
-    const uint64_t begin = (allocated_[i] + align - 1) & ~(align - 1);
-    if (begin <= regions_[i].size && size <= regions_[i].size - begin) {
-      return AllocateIn(i, size, align);
-    }
+    if (const std::optional<RamBlock> block = TryAllocate(i, size, align)) return *block;
   }
   LOG(FATAL) << "guest ram: no room for " << size << " bytes more";
   return {};
@@ -46,12 +44,19 @@ RamBlock GuestRam::Allocate(uint64_t size, uint64_t align) {
 
 RamBlock GuestRam::AllocateIn(size_t region, uint64_t size, uint64_t align) {
   CHECK_LT(region, regions_.size());
+  const absl::MutexLock lock(&mu_);
+  const std::optional<RamBlock> block = TryAllocate(region, size, align);
+  CHECK(block.has_value()) << "guest ram: region " << region << " has no room for " << size
+                           << " bytes more";
+  return *block;
+}
+
+std::optional<RamBlock> GuestRam::TryAllocate(size_t region, uint64_t size, uint64_t align) {
   const RegionLayout& in = regions_[region];
   const uint64_t begin = (allocated_[region] + align - 1) & ~(align - 1);
-  CHECK(begin <= in.size && size <= in.size - begin)
-      << "guest ram: region " << region << " has no room for " << size << " bytes more";
+  if (begin > in.size || size > in.size - begin) return std::nullopt;
   allocated_[region] = begin + size;
-  return {in.guest_address + begin, memory_ + in.file_offset + begin, size};
+  return RamBlock{in.guest_address + begin, memory_ + in.file_offset + begin, size};
 }
 
 RamBlock GuestRam::At(uint64_t guest_address, uint64_t size) const {

@@ -5,7 +5,8 @@
 // hole at 4 GiB, are what QEMU gives a big guest.
 //
 // Owner:   owns the file and its mapping; rings and buffers point into it and die before it.
-// Threads: Allocate: one. The memory itself is shared with the device.
+// Threads: safe: each queue may have a thread of its own. The memory itself is shared with the device.
+// Locks:   mu_ is a leaf.
 // Errors:  what cannot be set up ends the program.
 // Source:  spec/vhost-user-fs.md s.6.
 
@@ -14,9 +15,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
 #include "gofer/base/unique_fd.h"
 #include "vhost/memory/memory_region.h"
 
@@ -53,18 +57,23 @@ class GuestRam {
   uint64_t UserAddress(uint64_t guest_address) const;
 
   // Zeroed memory in one region, never given back. `align` is a power of two.
-  RamBlock Allocate(uint64_t size, uint64_t align);
+  RamBlock Allocate(uint64_t size, uint64_t align) ABSL_LOCKS_EXCLUDED(mu_);
   // In the region with this index.
-  RamBlock AllocateIn(size_t region, uint64_t size, uint64_t align);
+  RamBlock AllocateIn(size_t region, uint64_t size, uint64_t align) ABSL_LOCKS_EXCLUDED(mu_);
   // Memory at a known place, whether allocated or not; all of it must be in one region.
   RamBlock At(uint64_t guest_address, uint64_t size) const;
 
  private:
+  // Nothing if the region has no room for it.
+  std::optional<RamBlock> TryAllocate(size_t region, uint64_t size, uint64_t align)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
   UniqueFd file_;
   std::byte* memory_ = nullptr;
   uint64_t size_ = 0;
   std::vector<RegionLayout> regions_;
-  std::vector<uint64_t> allocated_;  // of each region, from its start
+  absl::Mutex mu_;
+  std::vector<uint64_t> allocated_ ABSL_GUARDED_BY(mu_);  // of each region, from its start
 };
 
 }  // namespace gofer::vhost::driver
