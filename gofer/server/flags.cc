@@ -14,6 +14,7 @@
 #include "gofer/fs/state.h"
 #include "gofer/server/fuse_options.h"
 #include "gofer/server/options.h"
+#include "lisafs/server/options.h"
 
 DEFINE_string(root, "", "serve: the directory to serve");
 DEFINE_bool(readonly, false, "serve: refuse every change");
@@ -50,6 +51,7 @@ DEFINE_string(log_format, "text", "serve: the log on stderr: text, json");
 DEFINE_string(pid_file, "", "serve: gets the process id");
 DEFINE_uint64(rlimit_nofile, 0,
               "serve: limit of open descriptors, soft and hard; 0 raises soft to hard");
+DEFINE_uint64(max_connections, 0, "serve: how many LISAFS clients at a time; 0: 1024");
 DEFINE_uint64(max_nodes, 0, "serve: how many files and names all clients may know; 0: 1000000");
 DEFINE_string(seccomp, "kill", "serve: for a system call outside the list: kill, trap, log, none");
 DEFINE_string(sandbox, "namespace",
@@ -279,6 +281,12 @@ absl::StatusOr<ServeOptions> ServeOptionsFromFlags() {
                                                    ", as many as a checkpoint can hold"));
   }
   options.set_max_nodes(FLAGS_max_nodes);
+  if (FLAGS_max_connections > lisafs::kMaxConnections) {
+    return absl::InvalidArgumentError(absl::StrCat("--max_connections=", FLAGS_max_connections,
+                                                   ": is more than ", lisafs::kMaxConnections,
+                                                   ", as many as a checkpoint can hold"));
+  }
+  options.set_max_connections(FLAGS_max_connections);
   ASSIGN_OR_RETURN(const SeccompName seccomp, ParseSeccomp(FLAGS_seccomp));
   options.set_seccomp(seccomp);
   ASSIGN_OR_RETURN(const SandboxName sandbox, ParseSandbox(FLAGS_sandbox));

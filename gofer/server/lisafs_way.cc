@@ -35,7 +35,7 @@ absl::Status LisafsWay::Wait() {
 
 std::vector<LimitUse> LisafsWay::Limits() const {
   return {{.resource = "connections",
-           .limit = lisafs::kMaxConnections,
+           .limit = server_.max_connections(),
            .used = server_.num_connections()},
           {.resource = "channels_of_a_connection",
            .limit = lisafs::kMaxChannels,

@@ -161,12 +161,14 @@ absl::StatusOr<Confinement> ToConfinement(const ServeOptions& options) {
 }
 
 lisafs::ServerOptions ToServerOptions(const ServeOptions& options) {
-  return {.personality = lisafs::Personality::kV26,
-          .host_uds = ToLisafs(options.host_uds()),
-          .host_fifo_open = options.host_fifo() == HOST_FIFO_OPEN,
-          .character_device_open = false,
-          .donate_fds = options.donate_fds() == DONATE_AUTO,
-          .donate_mount_fd = false};
+  lisafs::ServerOptions made = {.personality = lisafs::Personality::kV26,
+                                .host_uds = ToLisafs(options.host_uds()),
+                                .host_fifo_open = options.host_fifo() == HOST_FIFO_OPEN,
+                                .character_device_open = false,
+                                .donate_fds = options.donate_fds() == DONATE_AUTO,
+                                .donate_mount_fd = false};
+  if (options.max_connections() > 0) made.max_connections = options.max_connections();
+  return made;
 }
 
 std::vector<int> NamedDescriptors(const ServeOptions& options) {

@@ -303,6 +303,40 @@ TEST_F(ServeRequestsTest, EveryLimitOfTheDocumentIsAMetric) {
   }
 }
 
+// Once a second, each with what has come since the one before.
+TEST_F(ServeRequestsTest, WatchedRatesAreThoseSinceTheLineBefore) {
+  Start({absl::StrCat("--lisafs_socket=", tree_.At("lisafs"))});
+  lisafs::Client client(Connect("lisafs"));
+  const lisafs::FdId root = Must(client.Mount()).root.control_fd;
+  GoferProcess watch(GoferStart{.arguments = {"status", "--json", "--watch", ControlFlag()}});
+  const auto lines = [&](int wanted) {
+    std::vector<std::string> seen;
+    for (int i = 0; i < 1000 && static_cast<int>(seen.size()) < wanted; ++i) {
+      absl::SleepFor(absl::Milliseconds(10));
+      seen = absl::StrSplit(watch.Stdout(), '\n', absl::SkipEmpty());
+    }
+    return seen;
+  };
+  ASSERT_GE(lines(1).size(), 1u);
+  for (int i = 0; i < 100; ++i) Must(client.FStat(root));
+  const std::regex fstat(R"re("name":"FStat","requests":(\d+),"per_second":([\d.]+),)re");
+  double per_second = -1;
+  // Of the four, the last at least has nothing new.
+  for (const std::string& line : lines(4)) {
+    std::smatch found;
+    if (!std::regex_search(line, found, fstat) || Number(found[1]) < 100) continue;
+    if (per_second < 0) {
+      per_second = std::stod(found[2]);
+      EXPECT_GT(per_second, 0) << line;
+      EXPECT_LE(per_second, 100) << "in a second or more: " << line;
+    } else {
+      EXPECT_EQ(std::stod(found[2]), 0) << line;
+      per_second = 0;
+    }
+  }
+  EXPECT_EQ(per_second, 0) << watch.Stdout();
+}
+
 // For a person: a line of each operation, with its errors.
 TEST_F(ServeRequestsTest, AsATable) {
   Start({absl::StrCat("--lisafs_socket=", tree_.At("lisafs"))});

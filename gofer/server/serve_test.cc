@@ -303,6 +303,9 @@ TEST_F(ServeTest, WrongUseIsOneLineAndStatusTwo) {
   EXPECT_EQ(Outcome({"serve", "--readonly=maybe"}), "2 gofer: --readonly=maybe: is not a bool\n");
   EXPECT_EQ(Outcome({"serve", "--v=1"}), "2 gofer: unknown flag --v; see gofer --help\n")
       << "a library's flag";
+  EXPECT_EQ(Outcome({"serve", Root(), "--lisafs_fd=7", "--max_connections=1025"}, fd7),
+            "2 gofer: --max_connections=1025: is more than 1024, as many as a checkpoint can "
+            "hold\n");
   EXPECT_EQ(Outcome({"serve", Root(), "--lisafs_fd=7", "--sandbox=soft"}, fd7),
             "2 gofer: --sandbox=soft: is not one of namespace, chroot, none\n");
   EXPECT_EQ(Outcome({"serve", Root(), "--lisafs_fd=77"}),

@@ -5,6 +5,7 @@
 #ifndef LISAFS_SERVER_OPTIONS_H_
 #define LISAFS_SERVER_OPTIONS_H_
 
+#include <cstddef>
 #include <string>
 
 namespace lisafs {
@@ -21,6 +22,9 @@ inline bool MayBind(HostUds policy) {
   return policy == HostUds::kCreate || policy == HostUds::kAll;
 }
 
+// More than these no process serves, nor has an image.
+inline constexpr size_t kMaxConnections = 1024;
+
 struct ServerOptions {
   Personality personality = Personality::kV26;
   HostUds host_uds = HostUds::kNone;
@@ -32,6 +36,7 @@ struct ServerOptions {
   bool donate_fds = true;
   // directfs: the mount point's descriptor is donated with Mount and when it is opened.
   bool donate_mount_fd = false;
+  size_t max_connections = kMaxConnections;
 };
 
 struct ConnectionOptions {

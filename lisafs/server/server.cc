@@ -47,9 +47,9 @@ absl::Status Server::Start(std::unique_ptr<Connection> connection) {
   auto served = std::make_unique<Served>();
   served->connection = std::move(connection);
   absl::MutexLock lock(&mu_);
-  if (live_ >= kMaxConnections) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("one more connection: ", live_, " are open, limit ", kMaxConnections));
+  if (live_ >= options_.max_connections) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "one more connection: ", live_, " are open, limit ", options_.max_connections));
   }
   ++live_;
   served->thread = std::thread([this, raw = served.get()] { Run(raw); });

@@ -7,7 +7,7 @@
 // Owner:   gofer::server; the Filesystem outlives it. Threads: safe. A connection is served by a
 //          thread of its own and one per channel; there are no others.
 // Errors:  AddConnection: kInvalidArgument for a descriptor that is no connected unix stream socket
-//          or a path that is not absolute, kResourceExhausted past kMaxConnections.
+//          or a path that is not absolute, kResourceExhausted past the options' max_connections.
 // Source:  spec/lisafs.md s.6, s.7.
 
 #ifndef LISAFS_SERVER_SERVER_H_
@@ -34,8 +34,6 @@
 
 namespace lisafs {
 
-inline constexpr size_t kMaxConnections = 1024;
-
 class Server {
  public:
   Server(gofer::fs::Filesystem* filesystem, ServerOptions options);
@@ -57,6 +55,7 @@ class Server {
   ServerState Save(gofer::fs::Snapshot& snapshot) const ABSL_LOCKS_EXCLUDED(mu_);
 
   size_t num_connections() const ABSL_LOCKS_EXCLUDED(mu_);
+  size_t max_connections() const { return options_.max_connections; }
   // As many as the connection has that has the most.
   size_t most_channels() const ABSL_LOCKS_EXCLUDED(mu_);
   // What clients have asked for, message by message.

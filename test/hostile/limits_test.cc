@@ -123,6 +123,16 @@ TEST_F(LimitsTest, Connections) {
   EXPECT_EQ(clients.size(), 1023u) << "one that goes makes room for another";
 }
 
+TEST_F(LimitsTest, ConnectionsByFlag) {
+  Start({"--max_connections=3"});
+  const std::unique_ptr<Client> first = Connect(), second = Connect();
+  ASSERT_NE(second, nullptr);
+  EXPECT_EQ(Connect(), nullptr) << "with the honest one there are three";
+  EXPECT_EQ(Limit("connections").limit, 3);
+  EXPECT_EQ(Limit("connections").used, 3);
+  ExpectHonestServed();
+}
+
 // What each thing that a client can have costs, so that all that there may be of them fits: a million
 // names in 512 MiB, and a connection in its windows and the two buffers of its socket.
 TEST_F(LimitsTest, Memory) {
