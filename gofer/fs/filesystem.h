@@ -105,6 +105,7 @@ struct OpenEntry {
 struct BoundEntry {
   Entry entry;
   UniqueFd socket;
+  UniqueFd copy;  // of the same, for the client
 };
 
 struct Owner {

@@ -179,8 +179,14 @@ ErrnoOr<BoundEntry> Filesystem::Bind(Dentry& dir, const Name& name, int type, ui
   RETURN_IF_ERROR(ReserveFd());
   ASSIGN_OR_RETURN(UniqueFd socket,
                    WithFdsToSpare([&] { return sys::BindAt(dir_fd, name, type, mode & 07777); }));
+  ErrnoOr<UniqueFd> copy = WithFdsToSpare([&] { return sys::Duplicate(socket); });
+  if (!copy.ok()) {
+    (void)sys::Unlink(dir_fd, name, 0);
+    return copy.error();
+  }
   ASSIGN_OR_RETURN(Entry entry, Adopt(dir, dir_fd, name, S_IFSOCK, owner));
-  return BoundEntry{.entry = std::move(entry), .socket = std::move(socket)};
+  return BoundEntry{
+      .entry = std::move(entry), .socket = std::move(socket), .copy = *std::move(copy)};
 }
 
 Filesystem::Removal Filesystem::PrepareRemoval(const Dentry& dir, RefPtr<Dentry> dentry) {

@@ -264,16 +264,17 @@ ErrnoOr<bool> IsListening(BorrowedFd socket) {
 }
 
 ErrnoOr<UniqueFd> Duplicate(BorrowedFd fd) {
-  UniqueFd copy(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
+  UniqueFd copy(Call("fcntl", [&] { return ::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0); }));
   if (!copy.valid()) return Errno::Last();
   return copy;
 }
 
 ErrnoOr<void> SetNonBlocking(BorrowedFd fd, bool on) {
-  const int flags = ::fcntl(fd.get(), F_GETFL);
+  const int flags = Call("fcntl", [&] { return ::fcntl(fd.get(), F_GETFL); });
   if (flags < 0) return Errno::Last();
   const int wanted = on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
-  if (wanted != flags && ::fcntl(fd.get(), F_SETFL, wanted) < 0) return Errno::Last();
+  if (wanted == flags) return {};
+  if (Call("fcntl", [&] { return ::fcntl(fd.get(), F_SETFL, wanted); }) < 0) return Errno::Last();
   return {};
 }
 
@@ -324,8 +325,11 @@ ErrnoOr<UniqueFd> Accept(BorrowedFd socket) {
   // so right now. Two things to undo between two system calls of ours, and the second ends the wait
   // that the first would begin.
   const struct timeval patience = {.tv_sec = 1, .tv_usec = 0};
-  if (::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0)
+  if (Call("setsockopt", [&] {
+        return ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+      }) < 0) {
     return Errno::Last();
+  }
   if (const ErrnoOr<void> set = SetNonBlocking(socket, true); !set.ok()) return set.error();
   UniqueFd accepted(static_cast<int>(Call("accept4", [&] {
     return ::accept4(socket.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);

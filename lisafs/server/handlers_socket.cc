@@ -61,11 +61,10 @@ ErrnoOr<void> OnBindAt(Connection& connection, Call& call) {
       gofer::fs::BoundEntry bound,
       connection.filesystem().Bind(*at.dir, at.name, static_cast<int>(type), common.mode,
                                    {.uid = common.uid, .gid = common.gid}));
-  // The client watches its duplicate for connections; the table keeps the socket until the reply is
-  // out, and if the client closes the id at once, until then at least in `donated`.
-  ASSIGN_OR_RETURN(gofer::UniqueFd donated, gofer::sys::Duplicate(bound.socket));
+  // The client watches its copy for connections; the table keeps the socket until the reply is out, and
+  // if the client closes the id at once, until then at least in `donated`.
   auto socket = gofer::MakeRef<BoundSocket>(bound.entry.dentry, std::move(bound.socket), type);
-  call.donated.Give(std::move(donated));
+  call.donated.Give(std::move(bound.copy));
   const Inode child = NewInode(connection, std::move(bound.entry));
   call.body.Write(
       BindAtResp{.child = child, .bound_socket_fd = connection.fds().Add(std::move(socket))});

@@ -299,6 +299,15 @@ class Loop {
 }  // namespace
 
 std::string SystemCall::Name() const {
+  // What the library of this machine may be too old for.
+  constexpr std::pair<long, absl::string_view> kNew[] = {{452, "fchmodat2"},
+                                                         {463, "setxattrat"},
+                                                         {464, "getxattrat"},
+                                                         {465, "listxattrat"},
+                                                         {466, "removexattrat"}};
+  for (const auto& [known, called] : kNew) {
+    if (number == known) return std::string(called);
+  }
   const std::unique_ptr<char, void (*)(void*)> name(
       seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, static_cast<int>(number)), free);
   return name != nullptr ? name.get() : absl::StrCat(number);
