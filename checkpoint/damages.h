@@ -24,8 +24,8 @@ fs::InodeState SampleInode(uint32_t type, uint64_t ino);
 fs::FilesystemState SampleFiles();
 // A client with ids of every kind, and one that has not mounted yet.
 lisafs::ServerState SampleSandboxes();
-// Two guests: one that has said INIT, knows three files, has two open and locks on one; one that has
-// not.
+// Two guests: one that has said INIT, knows three files, has two open and locks on one; one that
+// has not.
 std::vector<FuseClientState> SampleGuests();
 // All of them.
 Image SampleImage();

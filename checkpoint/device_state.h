@@ -1,15 +1,15 @@
 // DeviceState: what a virtio-fs device knows of its guest, as a stream of bytes: front-ends take it
 // along when they migrate the guest, or keep it as a part of a snapshot of the VM.
 //
-// The stream is an image as it stands in a directory, with header and digest, that has one client. It
-// is made while other clients of the tree are served on, but for the moment in which the record is
-// made; and while the guest still runs, slow work can be done beforehand (Prepare). That may be
+// The stream is an image as it stands in a directory, with header and digest, that has one client.
+// It is made while other clients of the tree are served on, but for the moment in which the record
+// is made; and while the guest still runs, slow work can be done beforehand (Prepare). That may be
 // minutes before, so what files are is not taken down then: what others on the host do to them
 // meanwhile is no reason to refuse the guest.
 //
-// A locked file can be locked by one of the two sides only, and often both see the same host. So the
-// source lets go of its locks on the host when all of the state is on its way, and before its reader
-// can know; it takes them again if the guest goes on there.
+// A locked file can be locked by one of the two sides only, and often both see the same host. So
+// the source lets go of its locks on the host when all of the state is on its way, and before its
+// reader can know; it takes them again if the guest goes on there.
 //
 // Owner:   a vhost-user way in; filesystem and session outlive it.
 // Threads: as DeviceStateHandler says; one of its own between Prepare and what ends it.

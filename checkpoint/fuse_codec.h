@@ -1,5 +1,5 @@
-// Encodes the states of FUSE sessions into an image's messages, and decodes them again. What the rows
-// and ids name is for fuse::Session to check.
+// Encodes the states of FUSE sessions into an image's messages, and decodes them again. What the
+// rows and ids name is for fuse::Session to check.
 //
 // Threads: safe. Errors: absl::Status, kDataLoss with the position, the value and its bound.
 
@@ -21,8 +21,9 @@ namespace gofer::checkpoint {
 inline constexpr absl::string_view kVhostUserWay = "vhost-user";
 inline constexpr absl::string_view kFuseWay = "fuse";
 
-// A session, and one of these words for its client, whatever the socket or mount is called. Those of one kind are told apart by their order, which is that of the command line; so the
-// n-th guest that is saved is the n-th one that is restored, and places may change.
+// A session, and one of these words for its client, whatever the socket or mount is called. Those
+// of one kind are told apart by their order, which is that of the command line; so the n-th guest
+// that is saved is the n-th one that is restored, and places may change.
 struct FuseClientState {
   std::string way;
   fuse::SessionState session;

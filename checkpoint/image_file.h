@@ -14,8 +14,8 @@
 //
 // The same bytes travel as a vhost-user device state, where there is no directory.
 //
-// Owner:   nothing is kept. Threads: safe; two that store into one directory at once leave the image
-//          of one of them.
+// Owner:   nothing is kept. Threads: safe; two that store into one directory at once leave the
+//          image of one of them.
 // Errors:  absl::Status
 //            kDataLoss            no image, a torn one, or a digest that differs;
 //            kFailedPrecondition  a newer format, an unknown feature, another kind of digest;

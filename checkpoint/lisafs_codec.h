@@ -1,5 +1,5 @@
-// Encodes the state of the LISAFS front end into an image's messages, and decodes it again. What the
-// ids name is for lisafs::Server to check.
+// Encodes the state of the LISAFS front end into an image's messages, and decodes it again. What
+// the ids name is for lisafs::Server to check.
 //
 // Threads: safe. Errors: absl::Status, kDataLoss with the position, the value and its bound.
 

@@ -1,16 +1,16 @@
 // Saving: the moment in which nobody is served, and what is done in it.
 //
 //   1. while clients are served, names are given to files that have been moved behind our back (see
-//      fs::RepairPaths). What moves after that is found by the restore, or by step 6. What the files
-//      are is taken down at the same time (see fs::PreparedFiles);
+//      fs::RepairPaths). What moves after that is found by the restore, or by step 6. What the
+//      files are is taken down at the same time (see fs::PreparedFiles);
 //   2. the gate is closed: new requests wait, those in flight finish;
 //   3. names that no client refers to are dropped: they may not be there later;
 //   4. what is in FIFOs that clients read is copied, and stays in them;
-//   5. everything that clients refer to is recorded, with the data of files that only they keep. The
-//      host is asked for what is open or has been changed by clients since step 1, no more: this and
-//      the number of names is how long clients wait;
-//   6. where it is asked for, all paths are checked again. Here the record is complete, and the gate
-//      is opened again unless the gofer is to end;
+//   5. everything that clients refer to is recorded, with the data of files that only they keep.
+//      The host is asked for what is open or has been changed by clients since step 1, no more:
+//      this and the number of names is how long clients wait;
+//   6. where it is asked for, all paths are checked again. Here the record is complete, and the
+//      gate is opened again unless the gofer is to end;
 //   7. what clients have written to the files that they have open is brought to its disk (see
 //      fs::Snapshot::WriteBack); then the record becomes the payload of an image, and is stored. A
 //      gofer that is to end then takes out of FIFOs what it has saved of them (LetGo), or goes on
@@ -18,8 +18,8 @@
 //
 // Whatever fails, the tree and its clients are as before, and so is the image that was there.
 //
-// Owner:   borrows what it saves. Threads: safe; of two saves of one tree at the same time, as when two
-//          guests migrate, each waits for requests alone, and clients wait for both.
+// Owner:   borrows what it saves. Threads: safe; of two saves of one tree at the same time, as when
+//          two guests migrate, each waits for requests alone, and clients wait for both.
 // Errors:  absl::Status
 //            kCancelled           the watch said so, in step 1 or 6;
 //            kDeadlineExceeded    requests in flight did not end in time;
@@ -101,13 +101,14 @@ struct SaveResult {
 // Takes the payload to where it is kept, see WriteImage and StoreImage.
 using ImageStore = absl::FunctionRef<absl::Status(absl::string_view payload)>;
 
-// `prepared`: step 1 has been done before, and has taken down this. Of long ago it had better be empty.
+// `prepared`: step 1 has been done before, and has taken down this. Of long ago it had better be
+// empty.
 absl::StatusOr<SaveResult> Save(const Subject& subject, const SaveOptions& options,
                                 ImageStore store,
                                 std::optional<fs::PreparedFiles> prepared = std::nullopt);
 
-// After a Save without leave_running, when the image is in its place: others will go on with it, and
-// need what is held of the host.
+// After a Save without leave_running, when the image is in its place: others will go on with it,
+// and need what is held of the host.
 void LetGo(const Subject& subject, const SaveResult& saved);
 // The same, but the gofer does not end after all.
 void ServeOn(const Subject& subject);

@@ -1,8 +1,9 @@
 // What an image's payload is made of, seen from outside: bounds what parsing it takes.
 //
-// A parser makes an object of a hundred bytes of two, and eight bytes of each that stands in a column:
-// a payload that obeys kMaxImageBytes could take more memory than the machine has before the codec
-// sees any of it. So its elements are counted first, in place, against what the codecs accept.
+// A parser makes an object of a hundred bytes of two, and eight bytes of each that stands in a
+// column: a payload that obeys kMaxImageBytes could take more memory than the machine has before
+// the codec sees any of it. So its elements are counted first, in place, against what the codecs
+// accept.
 //
 // Threads: safe. Errors: absl::Status, kDataLoss with the message, the count and its bound.
 // Source:  spec/security.md s.3 (a count is compared before anything is sized by it), s.5, s.6;
@@ -21,7 +22,8 @@ namespace gofer::checkpoint {
 
 struct Shape;
 
-// A field that there may be many of, or that is a message. Others take no more room than their bytes.
+// A field that there may be many of, or that is a message. Others take no more room than their
+// bytes.
 struct ShapeField {
   int number;
   size_t limit;          // of elements in the whole image

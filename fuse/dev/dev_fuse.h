@@ -8,8 +8,8 @@
 // Threads: Start once; WaitForEnd, Stop, Pause and Resume from any thread. Its own: 1 to
 //          max_threads.
 // Locks:   mu_ is a leaf.
-// Errors:  WaitForEnd: what made reading impossible. That the kernel has ended the connection, since
-//          it was unmounted, is none.
+// Errors:  WaitForEnd: what made reading impossible. That the kernel has ended the connection,
+//          since it was unmounted, is none.
 // Source:  linux/fuse.h; fs/fuse/dev.c of Linux for the errors of read(2).
 
 #ifndef FUSE_DEV_DEV_FUSE_H_

@@ -168,8 +168,8 @@ TEST_F(DevFuseTest, LeavesNothingBehind) {
   EXPECT_EQ(CountThreads(), threads);
 }
 
-// With the host's locks a lock that waits is a deferred request, and the kernel sends INTERRUPT when
-// who waits gets a signal.
+// With the host's locks a lock that waits is a deferred request, and the kernel sends INTERRUPT
+// when who waits gets a signal.
 TEST_F(DevFuseTest, AWaitForALockIsInterrupted) {
   MountWithHostLocks();
   tree_.Write("served/f", "text");

@@ -1,5 +1,5 @@
-// DeviceRequest: one request of the host kernel, with the memory that it is read into and the memory
-// for its reply.
+// DeviceRequest: one request of the host kernel, with the memory that it is read into and the
+// memory for its reply.
 //
 // Data of a WRITE and of the reply to a READ begin at a page, so that files which are open for
 // direct I/O can take and give it as it lies there. What is never touched costs no memory.

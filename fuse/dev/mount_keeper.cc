@@ -54,7 +54,8 @@ struct Kept {
     return sys::UnmountByForce(path.c_str());
   }
 
-  // Best effort. Linux 6.16 and later have syncfs send what was kept back, but not wait for answers.
+  // Best effort. Linux 6.16 and later have syncfs send what was kept back, but not wait for
+  // answers.
   void WriteBack(uint32_t device_minor) const {
     if (!sys::SyncFilesystemAt(path.c_str()).ok()) return;
     const ErrnoOr<UniqueFd> control = sys::OpenFuseControl();

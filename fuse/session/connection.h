@@ -70,8 +70,8 @@ class Connection : public RefCounted<Connection> {
   // ---- saving and handing over, while no request is served
 
   fs::PosixLocks& locks() { return locks_; }
-  // As PosixLocks::LetGo and TakeAgain, of flock(2). Returns the files that somebody else has locked
-  // meanwhile.
+  // As PosixLocks::LetGo and TakeAgain, of flock(2). Returns the files that somebody else has
+  // locked meanwhile.
   void LetGoOfFlocks() ABSL_LOCKS_EXCLUDED(flocks_mu_);
   std::vector<RefPtr<fs::Handle>> TakeFlocksAgain() ABSL_LOCKS_EXCLUDED(flocks_mu_);
 

@@ -101,7 +101,8 @@ void HandleTable::Close() {
     {
       absl::MutexLock lock(&shard.mu);
       shard.closed = true;
-      // Not within a request: a save that is being made finds either the files here or their changes.
+      // Not within a request: a save that is being made finds either the files here or their
+      // changes.
       shard.slots.ForEachEntry([](uint32_t, const Slot& slot) { slot.handle->NoteChanges(); });
       slots = shard.slots.TakeAll();
     }

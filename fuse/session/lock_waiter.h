@@ -62,8 +62,8 @@ class LockWaiter {
   ErrnoOr<void> Add(Waiting waiting) ABSL_LOCKS_EXCLUDED(mu_);
   // A lock was given up: tries all again.
   void Kick() ABSL_LOCKS_EXCLUDED(mu_);
-  // Ends those for which `which` is true; when it returns they have been completed. Not to be called
-  // by Request::Complete.
+  // Ends those for which `which` is true; when it returns they have been completed. Not to be
+  // called by Request::Complete.
   void Cancel(absl::FunctionRef<bool(const Waiting&)> which, End end = End::kInterrupted)
       ABSL_LOCKS_EXCLUDED(mu_);
 

@@ -7,15 +7,15 @@
 //
 // A node takes 24 bytes here and about 6 for being found by its inode.
 //
-// A node that was restored has the id that it had in another process, and so the shard of that, which
-// is not the one that its inode leads to here. Its inode's shard has it in a list of its own, which
-// costs those who look it up one more lock.
+// A node that was restored has the id that it had in another process, and so the shard of that,
+// which is not the one that its inode leads to here. Its inode's shard has it in a list of its own,
+// which costs those who look it up one more lock.
 //
 // Owner:   a Connection. Threads: safe.
 // Locks:   Shard::restored_mu of any shard > Shard::mu of any other. mu is a leaf, and nothing is
-//          released under either. A node's shard follows from its inode, so that finding, making and
-//          forgetting it take one lock, and a node cannot be found between its last FORGET and its
-//          end; restored_mu does the same for one that was restored.
+//          released under either. A node's shard follows from its inode, so that finding, making
+//          and forgetting it take one lock, and a node cannot be found between its last FORGET and
+//          its end; restored_mu does the same for one that was restored.
 // Errors:  EBADF for an id that is no node, or not any more; ENODEV when the table is closed.
 // Source:  spec/fuse.md s.6; spec/virtiofsd-parity.md section O.
 
@@ -68,11 +68,11 @@ class NodeTable {
   };
   // All nodes but the root, in the order of their ids.
   std::vector<Saved> All() const;
-  // Every id that was ever given out has an earlier sequence, its upper half, than this; 0: there are
-  // no later ones.
+  // Every id that was ever given out has an earlier sequence, its upper half, than this; 0: there
+  // are no later ones.
   uint32_t next_sequence() const;
-  // Puts nodes into an empty table; new ones get ids from `next_sequence` on. An id that such a table
-  // cannot have given out, or that is there twice, is returned; the table is of no use then.
+  // Puts nodes into an empty table; new ones get ids from `next_sequence` on. An id that such a
+  // table cannot have given out, or that is there twice, is returned; the table is of no use then.
   std::optional<NodeId> Restore(std::vector<Saved> nodes, uint32_t next_sequence);
 
   // Nodes other than the root, and the lookups of all of them.
@@ -82,8 +82,8 @@ class NodeTable {
  private:
   // In `next`: the node is not in a bucket, but in the list of restored ones.
   static constexpr uint32_t kRestored = UINT32_MAX - 1;
-  // Slots that a shard may have after a restore, four times those that it needs for as many nodes as
-  // a filesystem may have: what bounds the memory that an id can ask for.
+  // Slots that a shard may have after a restore, four times those that it needs for as many nodes
+  // as a filesystem may have: what bounds the memory that an id can ask for.
   static constexpr uint32_t kMaxRestoredSlots = 1 << 18;
 
   struct Slot {

@@ -1,8 +1,8 @@
 // The handlers of all requests, a file per family, and what they share.
 //
 // A handler decodes (EINVAL), looks nodes and handles up (EBADF), checks names and flags, and calls
-// the core. Whether the mount may be written to, and whether the client has left room for a reply of
-// the fixed size, was checked before it. It makes no system call and never sees a path.
+// the core. Whether the mount may be written to, and whether the client has left room for a reply
+// of the fixed size, was checked before it. It makes no system call and never sees a path.
 //
 // Threads: safe; several run at once on one connection.
 // Source:  spec/fuse.md s.5.

@@ -16,8 +16,8 @@ constexpr uint32_t kRenameFlags = RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WH
 
 bool IsDots(absl::string_view name) { return name == "." || name == ".."; }
 
-// The part of a Direntplus that a LOOKUP would give. Whatever is wrong with one entry, it is listed:
-// without a node, so that the client asks for it when it wants it.
+// The part of a Direntplus that a LOOKUP would give. Whatever is wrong with one entry, it is
+// listed: without a node, so that the client asks for it when it wants it.
 EntryOut EntryFor(Connection& connection, fs::Dentry& dir, const fs::DirEntry& entry) {
   if (!IsDots(entry.name)) {
     if (const ErrnoOr<Name> name = Name::Parse(entry.name); name.ok()) {
@@ -55,8 +55,8 @@ ErrnoOr<void> List(Connection& connection, Call& call, const Put& put) {
         too_small = !fits && call.reply.size() == 0;
         return fits;
       });
-  // Entries that are in the reply may be lookups that the client has to know of, to forget them; what
-  // stands behind them it meets when it asks for more.
+  // Entries that are in the reply may be lookups that the client has to know of, to forget them;
+  // what stands behind them it meets when it asks for more.
   if (!listed.ok() && call.reply.size() == 0) return listed.error();
   if (too_small) return Errno(EINVAL);
   return {};

@@ -1,18 +1,19 @@
-// Session: one FUSE mount, whatever carries it. Takes requests from any number of threads, does what
-// they ask on the shared core, and writes the replies.
+// Session: one FUSE mount, whatever carries it. Takes requests from any number of threads, does
+// what they ask on the shared core, and writes the replies.
 //
 //   fuse::Session session(&filesystem, options);
 //   fuse::Scratch scratch;                                  // one per thread
 //   const fuse::Outcome outcome = session.Serve(request, fuse::Serving::kInline, scratch);
 //   if (outcome.kind == fuse::Outcome::Kind::kWouldBlock) ...a worker calls Serve(kWorker)...
 //
-// A transport takes each request through the gate, and keeps it inside until the client has the reply:
+// A transport takes each request through the gate, and keeps it inside until the client has the
+// reply:
 //
 //   const RequestGate::Pass pass(session.gate());           // around Serve and what ends the request
 //
 // So a save, which closes the gate, finds every request either not begun or done and answered. One
-// that waits for a lock (SETLKW is the only one that waits without bound) is outside meanwhile, passes
-// the gate for each attempt, and is not part of what is saved: it has done nothing yet.
+// that waits for a lock (SETLKW is the only one that waits without bound) is outside meanwhile,
+// passes the gate for each attempt, and is not part of what is saved: it has done nothing yet.
 //
 // INIT opens a Connection; a second INIT, DESTROY and Reset end it and all that the client had.
 // Requests in flight then finish on the old one and leave nothing in the new one.
@@ -85,12 +86,12 @@ class Session {
   // transport: it drops them and has the client send them again, or has ended them with EINTR
   // before.
   SessionState Save(fs::Snapshot& snapshot) const;
-  // Goes on where another session was saved: the client sends no INIT. One that it sends later starts
-  // anew, as ever. Files that were not found are ESTALE until they are looked up afresh. Before any
-  // request is served; after a failure there is no connection.
+  // Goes on where another session was saved: the client sends no INIT. One that it sends later
+  // starts anew, as ever. Files that were not found are ESTALE until they are looked up afresh.
+  // Before any request is served; after a failure there is no connection.
   //   kDataLoss            the state is not one that was saved;
-  //   kFailedPrecondition  the client relies on an option that is off, or locks that it holds cannot
-  //                        be had, each with its file.
+  //   kFailedPrecondition  the client relies on an option that is off, or locks that it holds
+  //                        cannot be had, each with its file.
   absl::Status Restore(const SessionState& state, fs::TreeRestore& tree);
 
   // The successor of a session that was saved needs the locks that this one still holds: gives them
@@ -100,8 +101,8 @@ class Session {
   // meanwhile: they are lost, without the client being told. Nothing if none was let go.
   absl::Status TakeLocksAgain();
 
-  // What clients have asked for, opcode by opcode. A request that waits for a lock counts when it has
-  // been answered.
+  // What clients have asked for, opcode by opcode. A request that waits for a lock counts when it
+  // has been answered.
   const stats::RequestStats& requests() const { return requests_; }
 
   // Requests that wait for a lock; at most LockWaiter::kMaxWaiting.

@@ -1,9 +1,9 @@
 // SlotArray: what a table of a FUSE session keeps its entries in, and the ids that lead there.
 //
 // An id is a slot, the shard of the table that the slot is in, and a sequence: which entry of that
-// slot it is. So an id is found without a search, is never given out twice and is never zero. A slot
-// whose sequence is used up is left alone for ever. A table that goes on where another one was saved
-// begins with a sequence that is later than all of that one's.
+// slot it is. So an id is found without a search, is never given out twice and is never zero. A
+// slot whose sequence is used up is left alone for ever. A table that goes on where another one was
+// saved begins with a sequence that is later than all of that one's.
 //
 // Slot is the table's own struct. It has
 //   uint32_t sequence;        of the entry that is in it, or will be; 0: used up
@@ -45,8 +45,8 @@ template <typename Id>
 constexpr uint32_t SequenceOf(Id id) {
   return static_cast<uint32_t>(static_cast<uint64_t>(id) >> 32);
 }
-// Whether a table whose new ids begin with `next_sequence`, and whose shards had at most `slots`, can
-// have given the id out. next_sequence 0: there will be no new ones.
+// Whether a table whose new ids begin with `next_sequence`, and whose shards had at most `slots`,
+// can have given the id out. next_sequence 0: there will be no new ones.
 template <typename Id>
 constexpr bool IsPossible(Id id, uint32_t next_sequence, uint32_t slots) {
   const uint32_t sequence = SequenceOf(id);

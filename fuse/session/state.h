@@ -1,6 +1,6 @@
 // What must survive of a FUSE session: what INIT agreed on, and what the client can name and has
-// locked. Values only; rows are those of the fs::FilesystemState that is saved along. Untrusted until
-// a restore has accepted it.
+// locked. Values only; rows are those of the fs::FilesystemState that is saved along. Untrusted
+// until a restore has accepted it.
 //
 // Where a client is in a directory it says itself, in each READDIR; and a request that waits for a
 // lock is not here: whoever carries it has its client ask again, see Session::Save.

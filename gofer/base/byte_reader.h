@@ -6,11 +6,9 @@
 // ignored, as the LISAFS and FUSE references do).
 //
 // Owner:   the bytes belong to the caller, must outlive every string_view read, and must be memory
-// that the
-//          peer cannot write (see SharedBytes).
+//          that the peer cannot write (see SharedBytes).
 // Errors:  a short or over-long message is kInvalidArgument with the message's name and both sizes.
-// On the
-//          LISAFS and FUSE side Dispatch turns it into EIO or EINVAL.
+//          On the LISAFS and FUSE side Dispatch turns it into EIO or EINVAL.
 
 #ifndef GOFER_BASE_BYTE_READER_H_
 #define GOFER_BASE_BYTE_READER_H_

@@ -28,8 +28,8 @@ struct CountedRange {
   uint64_t count = 0;
 };
 
-// The value that this share of the counted ones did not exceed, as if those of a range lay evenly in
-// it. 0 for none. `ranges` ascend.
+// The value that this share of the counted ones did not exceed, as if those of a range lay evenly
+// in it. 0 for none. `ranges` ascend.
 double Percentile(std::span<const CountedRange> ranges, double share);
 
 template <int kStepBits, int kUnitBits, int kTopBits>

@@ -6,11 +6,9 @@
 // allowed: names are bytes, not text.
 //
 // Owner:   a Name owns its bytes and their terminating NUL (256 bytes on the stack, no allocation),
-// so that
-//          system calls get a C string that the peer cannot change after the check.
+//          so that system calls get a C string that the peer cannot change after the check.
 // Errors:  Parse answers EINVAL for what can be no name, ENAMETOOLONG for one that is too long: the
-// kernel's
-//          numbers, and those of the LISAFS reference.
+//          kernel's numbers, and those of the LISAFS reference.
 // Source:  spec/security.md s.2, spec/lisafs.md s.4.4.
 
 #ifndef GOFER_BASE_NAME_H_

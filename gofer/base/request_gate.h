@@ -1,6 +1,6 @@
 // RequestGate: requests pass it one by one; closing it waits until none is inside, and keeps new
-// ones out until it is opened again. So a checkpoint sees a tree that nobody is changing. Several may
-// have it closed at the same time, as two guests that migrate have: it is open when none has.
+// ones out until it is opened again. So a checkpoint sees a tree that nobody is changing. Several
+// may have it closed at the same time, as two guests that migrate have: it is open when none has.
 //
 //   const RequestGate::Pass pass(gate);   // around one request
 //

@@ -1,10 +1,10 @@
 // PeerJudge: whose process is at the other end of a control socket, and whether it may command.
 //
-// Who started the gofer may, and root. A gofer in a user namespace of its own cannot tell: the kernel
-// translates a peer's uid into the namespace of whoever asks for it, where all but the mapped ones,
-// root among them, are the same "nobody". So there a helper process, forked before the namespace was
-// entered, stays outside: it is sent the socket, and says what uid is at its other end. It holds
-// nothing, reads nothing but its socket, has no capability, and ends with the gofer.
+// Who started the gofer may, and root. A gofer in a user namespace of its own cannot tell: the
+// kernel translates a peer's uid into the namespace of whoever asks for it, where all but the
+// mapped ones, root among them, are the same "nobody". So there a helper process, forked before the
+// namespace was entered, stays outside: it is sent the socket, and says what uid is at its other
+// end. It holds nothing, reads nothing but its socket, has no capability, and ends with the gofer.
 //
 // Where the gofer is started within a namespace in which not everybody has a uid, who has none is
 // nobody: uid 65534. So that one may not start a gofer there that others can reach.

@@ -3,9 +3,10 @@
 // Who may command: the file mode of the socket keeps others out; beyond it the judge does, see
 // peer_judge.h.
 //
-// Owner:   borrows the handler and the judge. Threads: safe. The handler is called by several threads at once.
-// Errors:  a client that breaks the rules of frame.h, takes more than kRequestDeadline for a request
-//          or is no. kMaxClients + 1 is told so if it still listens, and cut off.
+// Owner:   borrows the handler and the judge. Threads: safe. The handler is called by several
+//          threads at once.
+// Errors:  a client that breaks the rules of frame.h, takes more than kRequestDeadline for a
+//          request or is no. kMaxClients + 1 is told so if it still listens, and cut off.
 // Source:  spec/security.md s.5 and s.10 (control_auth_test, control_flood_test).
 
 #ifndef GOFER_CONTROL_SERVER_H_

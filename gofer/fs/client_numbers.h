@@ -1,13 +1,13 @@
 // ClientNumbers: by which device and inode number clients know the files of a tree.
 //
-// Those of the host, until a restore finds that the host calls files otherwise by now: another device
-// after a reboot, another inode number in a copied tree or for a file that had to be made anew. Then
-// the files that clients had keep their numbers, and as two files may not have the same one, others
-// change theirs. All of it is one permutation of the numbers that there can be: where file A keeps
-// the number that the host gives to B, and B's own is not kept, B gets one that the host gives to a
-// file which has kept another. So no two files ever have the same number, whatever the host makes
-// later; a file's number is the same as long as the host's is; and nothing has to be remembered but
-// what was kept.
+// Those of the host, until a restore finds that the host calls files otherwise by now: another
+// device after a reboot, another inode number in a copied tree or for a file that had to be made
+// anew. Then the files that clients had keep their numbers, and as two files may not have the same
+// one, others change theirs. All of it is one permutation of the numbers that there can be: where
+// file A keeps the number that the host gives to B, and B's own is not kept, B gets one that the
+// host gives to a file which has kept another. So no two files ever have the same number, whatever
+// the host makes later; a file's number is the same as long as the host's is; and nothing has to be
+// remembered but what was kept.
 //
 // Owner:   Filesystem. Threads: never changes once it is made.
 // Source:  the design's section on checkpoints.

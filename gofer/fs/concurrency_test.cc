@@ -202,8 +202,8 @@ TEST(FilesystemConcurrency, EverythingAtOnce) { EverythingAtOnce(FileHandles::kN
 
 TEST(FilesystemConcurrency, EverythingAtOnceByHandle) { EverythingAtOnce(FileHandles::kPrefer); }
 
-// What lookups of one name do while the host puts one file and then another there: each finds what the
-// others have found before, and puts its own in the place of that, just when they let go of it.
+// What lookups of one name do while the host puts one file and then another there: each finds what
+// the others have found before, and puts its own in the place of that, just when they let go of it.
 TEST(FilesystemConcurrency, TwoFilesTakeTurnsForOneName) {
   TempTree tree;
   tree.Write("a", "");

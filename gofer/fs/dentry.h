@@ -160,8 +160,8 @@ class DentryCache {
   // Takes it out because a client removed it, and marks it and all below it deleted.
   void Delete(const Dentry& dentry) ABSL_LOCKS_EXCLUDED(mu_);
   // Gives it a new place. What was there must have been deleted, moved or forgotten before, or is
-  // found there still. False if the place lies below itself, which a tree that others change too may
-  // look like: then it is only taken out.
+  // found there still. False if the place lies below itself, which a tree that others change too
+  // may look like: then it is only taken out.
   bool Move(Dentry& dentry, Dentry& new_dir, absl::string_view new_name) ABSL_LOCKS_EXCLUDED(mu_);
   // Both change places.
   void Exchange(Dentry& a, Dentry& b) ABSL_LOCKS_EXCLUDED(mu_);
@@ -205,8 +205,8 @@ class DentryCache {
   };
   void LruTouchLocked(Dentry& dentry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void LruRemoveLocked(Dentry& dentry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Takes it out of its parent's map, if it is there, when nobody refers to it; false if a lookup was
-  // faster.
+  // Takes it out of its parent's map, if it is there, when nobody refers to it; false if a lookup
+  // was faster.
   bool UnhashIfUnreferencedLocked(Dentry& dentry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void UnhashLocked(Dentry& dentry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void HashLocked(Dentry& dentry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

@@ -1,8 +1,8 @@
 // DirCursor: where one open directory is read, and what the host has given that nobody took yet.
 //
-// The host is asked for many entries at once and a client takes a few at a time, so the rest is kept.
-// The buffers of all directories together are bounded: past that, and at the end of a listing, a
-// cursor has none, and what was not taken is asked for again.
+// The host is asked for many entries at once and a client takes a few at a time, so the rest is
+// kept. The buffers of all directories together are bounded: past that, and at the end of a
+// listing, a cursor has none, and what was not taken is asked for again.
 //
 // Owner:   a Handle; the buffer goes with it. Threads: one at a time, under Handle::position_mu_.
 // Units:   cookies are the host's, see getdents64(2): where the next record begins.

@@ -94,7 +94,8 @@ TEST_F(DirLockTest, TwoDirectoriesAreLockedInOneOrder) {
 }
 
 // Names that are looked up while they are made, removed and moved. Nobody else changes the tree, so
-// whoever got a Dentry has one that was removed, or one that the host and the tree have in one place.
+// whoever got a Dentry has one that was removed, or one that the host and the tree have in one
+// place.
 class TrueTreeTest : public DirLockTest, public ::testing::WithParamInterface<int> {
  protected:
   static constexpr int kNames = 3;

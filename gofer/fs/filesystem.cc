@@ -111,8 +111,8 @@ ErrnoOr<PathFd> Filesystem::Pin(const Dentry& dentry) {
 
 template <typename F>
 std::invoke_result_t<F> Filesystem::DespiteRenames(F&& by_name) {
-  // A rename changes the host first and our tree after it. In between, and for who has seen our tree
-  // before and sees the host after it, a name leads to the wrong file.
+  // A rename changes the host first and our tree after it. In between, and for who has seen our
+  // tree before and sees the host after it, a name leads to the wrong file.
   constexpr int kTries = 50;
   for (int tries = 1;; ++tries) {
     const uint64_t done = renames_done_.load(std::memory_order_acquire);

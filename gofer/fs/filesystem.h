@@ -2,8 +2,8 @@
 //
 // Clients' requests arrive as operations on Dentries, Handles and Names. Nothing is ever looked up
 // by path: every operation acts on a held descriptor and at most one checked name below it. A name
-// already known costs one statx, an unknown one openat2 and statx, or one statx for who does not need
-// it open yet.
+// already known costs one statx, an unknown one openat2 and statx, or one statx for who does not
+// need it open yet.
 //
 // Owner:   the server; outlives every connection and session, and everything they hold of it.
 // Threads: safe; every operation may block on the host file system, and then stalls only its own
@@ -12,8 +12,8 @@
 //          looks there for a name that is not known yet.
 // Locks:   DirState::op_mu > DentryCache::mu_ > DirState::children_mu > InodeTable::mu_. Only op_mu
 //          is held across host calls, by changes of names (Create, Unlink, Rename, ...) in its
-//          directory; there is no lock of the whole tree. A lookup holds none while it asks the host,
-//          see dir_lock.h, and what works on one file by its descriptor takes none at all.
+//          directory; there is no lock of the whole tree. A lookup holds none while it asks the
+//          host, see dir_lock.h, and what works on one file by its descriptor takes none at all.
 // Errors:  the host's errno, as the peer must see it, and
 //            ENFILE  the node or descriptor budget is used up and nothing could be given up;
 //            ESTALE  a file that has no descriptor (it was given up, or never opened) is not found
@@ -64,8 +64,9 @@ namespace gofer::fs {
 inline constexpr uint32_t kKeepId = 0xffffffff;
 
 // Whether files are held by file handles instead of descriptors: then a client may know any number
-// of them, none is kept from being released, and a file is found whatever becomes of its name. A file
-// that is removed while it is not open is gone for who had looked it up. Needs CAP_DAC_READ_SEARCH.
+// of them, none is kept from being released, and a file is found whatever becomes of its name. A
+// file that is removed while it is not open is gone for who had looked it up. Needs
+// CAP_DAC_READ_SEARCH.
 enum class FileHandles {
   kNever,
   kPrefer,     // where the file system has them
@@ -122,14 +123,14 @@ struct Creation {
   uint32_t group = kKeepId;  // the owner's supplementary group that counts here; kKeepId: none
   // The thread becomes the owner for the call, instead of giving the file away afterwards.
   bool switch_credentials = false;
-  // With switch_credentials: the owner's other groups are not known, and the client has checked that
-  // it may write to the directory.
+  // With switch_credentials: the owner's other groups are not known, and the client has checked
+  // that it may write to the directory.
   bool trust_permissions = false;
 };
 
 // What a write, a truncation or an open with O_TRUNC does to set-id bits. File capabilities go
-// anyway. Dropping costs nothing for a file that had none when its attributes were last looked at: a
-// bit that somebody else on the host sets after that is not noticed.
+// anyway. Dropping costs nothing for a file that had none when its attributes were last looked at:
+// a bit that somebody else on the host sets after that is not noticed.
 enum class SetIdBits { kKeep, kDrop };
 
 struct LockRange {
@@ -324,8 +325,8 @@ class Filesystem {
   RequestGate& gate() { return gate_; }
   // Held by the one PreparedFiles that there may be.
   std::atomic<bool>& preparation() { return is_prepared_; }
-  // Whether the name of a Dentry leads to its file, and what that is now: ENOENT if to none, ESTALE if
-  // to another, or if its directory cannot be reached.
+  // Whether the name of a Dentry leads to its file, and what that is now: ENOENT if to none, ESTALE
+  // if to another, or if its directory cannot be reached.
   ErrnoOr<sys::Attr> CheckPlace(Dentry& dentry);
   // By which path this process sees the file of a Dentry, see sys::ProcFds::PathOf.
   ErrnoOr<std::string> HostPathOf(const Dentry& dentry);
@@ -334,11 +335,11 @@ class Filesystem {
   // there (and `share_place` is false), ELOOP if the place is below the Dentry itself, EAGAIN if a
   // client has renamed it meanwhile.
   ErrnoOr<void> Resettle(Dentry& dentry, Dentry& dir, const Name& name, bool share_place);
-  // Marks a Dentry deleted whose file nothing names any more, as an unlink by a client would. EEXIST
-  // if something does.
+  // Marks a Dentry deleted whose file nothing names any more, as an unlink by a client would.
+  // EEXIST if something does.
   ErrnoOr<void> SettleDeleted(Dentry& dentry);
-  // By which numbers clients know a file, which is how a front end names it to them. Everything else
-  // here, attributes and listings too, is in the host's numbers.
+  // By which numbers clients know a file, which is how a front end names it to them. Everything
+  // else here, attributes and listings too, is in the host's numbers.
   FileNumber ClientNumberOf(const FileNumber& host) const {
     const ClientNumbers* const numbers = numbers_.load(std::memory_order_acquire);
     if (numbers == nullptr) [[likely]]
@@ -359,8 +360,8 @@ class Filesystem {
   // numbers, and its memory for good: in one go.
   void PassNumbersOn(std::span<const std::pair<const Inode*, const Inode*>> pairs)
       ABSL_LOCKS_EXCLUDED(numbers_mu_);
-  // What is in a FIFO that a client has open for reading; it stays there. EFBIG if more than `limit`
-  // bytes.
+  // What is in a FIFO that a client has open for reading; it stays there. EFBIG if more than
+  // `limit` bytes.
   ErrnoOr<std::string> PeekFifo(Dentry& fifo, size_t limit);
   // Takes the first `size` bytes out of it.
   ErrnoOr<void> SkipFifo(Dentry& fifo, size_t size);
@@ -480,8 +481,8 @@ class Filesystem {
   ErrnoOr<Entry> Adopt(Dentry& dir, BorrowedFd dir_fd, const Name& name, uint32_t type, Owner owner,
                        std::optional<uint32_t> mode = std::nullopt);
   bool IsOwn(Owner owner) const;
-  // What keeps set-id bits from outliving a change of the content of the file, if they shall not and
-  // it has any.
+  // What keeps set-id bits from outliving a change of the content of the file, if they shall not
+  // and it has any.
   ErrnoOr<std::optional<sys::ScopedNoSetId>> GuardSetId(SetIdBits set_id, const Dentry& dentry,
                                                         BorrowedFd fd);
   // What the host says of the place of a Dentry.

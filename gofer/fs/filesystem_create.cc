@@ -1,11 +1,11 @@
 // Making files for FUSE clients, so that they come out as if the client's user had made them on the
 // host: owner and group, set-group-ID directories, umask or default ACL, set-id bits.
 //
-// By default a file is made as this process's own, closed to everybody else, then given to its owner,
-// and its mode comes last: no file of this process is ever open to others or set-user-ID. With a
-// default ACL on the directory the host computes the access, so the file is made with the access
-// that was asked for, and only set-id bits come last. With switch_credentials the thread becomes the
-// user and the host does it all.
+// By default a file is made as this process's own, closed to everybody else, then given to its
+// owner, and its mode comes last: no file of this process is ever open to others or set-user-ID.
+// With a default ACL on the directory the host computes the access, so the file is made with the
+// access that was asked for, and only set-id bits come last. With switch_credentials the thread
+// becomes the user and the host does it all.
 //
 // Source:  spec/fuse.md s.7.4, s.7.5 and s.10; inode_init_owner() and posix_acl_create() of Linux;
 //          CVE-2022-0358.

@@ -1,5 +1,5 @@
-// What a file made for a client looks like, held against what the host makes of the same call by the
-// same user in a directory alike.
+// What a file made for a client looks like, held against what the host makes of the same call by
+// the same user in a directory alike.
 
 #include <fcntl.h>
 #include <grp.h>

@@ -1,4 +1,5 @@
-// A tree of several mounts: tmpfs, bind mounts and overlayfs, in a mount namespace of the test's own.
+// A tree of several mounts: tmpfs, bind mounts and overlayfs, in a mount namespace of the test's
+// own.
 
 #include <fcntl.h>
 #include <sys/mount.h>

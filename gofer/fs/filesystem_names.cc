@@ -1,5 +1,5 @@
-// Names: making, removing and moving them. Each is a DirChange; what it needs that may lie on another
-// file system than the directory, which may hang, it gets before.
+// Names: making, removing and moving them. Each is a DirChange; what it needs that may lie on
+// another file system than the directory, which may hang, it gets before.
 
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -234,8 +234,8 @@ ErrnoOr<void> Filesystem::Unlink(Dentry& dir, const Name& name, int flags) {
 
 ErrnoOr<void> Filesystem::Rename(Dentry& old_dir, const Name& old_name, Dentry& new_dir,
                                  const Name& new_name, unsigned flags) {
-  // As the host would say, but without a lock: who waits for the one of a directory on a file system
-  // that hangs would keep the other from those who use it.
+  // As the host would say, but without a lock: who waits for the one of a directory on a file
+  // system that hangs would keep the other from those who use it.
   if (AreOnTwoMounts(old_dir.inode(), new_dir.inode())) return Errno(EXDEV);
   ASSIGN_OR_RETURN(const PathFd old_fd, Pin(old_dir));
   ASSIGN_OR_RETURN(const PathFd new_fd, Pin(new_dir));

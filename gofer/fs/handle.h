@@ -7,8 +7,8 @@
 // Owner:   kept by RefPtr: a LISAFS OpenFd, a FUSE handle table. Keeps its Dentry.
 // Threads: safe. The position of a directory belongs to one reader at a time, see
 //          Filesystem::ReadDir.
-// Locks:   flock_mu_ is held across flock(2), which never waits, so that what is remembered of it is
-//          what the host did last. It stalls only those who lock the same open file.
+// Locks:   flock_mu_ is held across flock(2), which never waits, so that what is remembered of it
+//          is what the host did last. It stalls only those who lock the same open file.
 
 #ifndef GOFER_FS_HANDLE_H_
 #define GOFER_FS_HANDLE_H_
@@ -53,8 +53,8 @@ class Handle : public RefCounted<Handle> {
     return UniqueFd(fd_.exchange(-1, std::memory_order_acq_rel));
   }
 
-  // What is written through it is not noted while it is open: a save looks at such a file anyway. So
-  // this is what a save must see when it does not see the Handle any more.
+  // What is written through it is not noted while it is open: a save looks at such a file anyway.
+  // So this is what a save must see when it does not see the Handle any more.
   void NoteChanges() const {
     if (writable()) dentry_->inode().NoteChange();
   }

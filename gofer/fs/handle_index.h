@@ -1,7 +1,7 @@
 // HandleIndex: which Inode a file handle is of, and which handle an Inode has.
 //
-// It goes before the index by inode numbers: an Inode that is held by its handle alone does not keep
-// its number from being given to another file.
+// It goes before the index by inode numbers: an Inode that is held by its handle alone does not
+// keep its number from being given to another file.
 //
 // Owner:   InodeTable. Threads: none of its own; all under InodeTable::mu_.
 // Source:  spec/virtiofsd-parity.md H.

@@ -185,8 +185,8 @@ RefPtr<Inode> InodeTable::InternUnopened(const sys::Attr& attr, const sys::FileH
   if (handle != nullptr && !mount->fd().valid()) return nullptr;
   Inode* const inode = FindLocked(*mount, attr, handle);
   if (inode != nullptr) return RefPtr<Inode>(inode);
-  // Without its birth time a number would be any file that ever has it. On a stacked file system the
-  // numbers of directories may last only as long as somebody holds them.
+  // Without its birth time a number would be any file that ever has it. On a stacked file system
+  // the numbers of directories may last only as long as somebody holds them.
   const bool is_directory = (attr.stx_mode & S_IFMT) == S_IFDIR;
   const bool is_exact =
       handle != nullptr ||

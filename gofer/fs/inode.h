@@ -1,15 +1,16 @@
-// Inode: one host file, and the O_PATH descriptor that holds it while it has one. InodeTable: all of
-//        them, by identity. Mount: what the files of one mount have in common.
+// Inode: one host file, and the O_PATH descriptor that holds it while it has one. InodeTable: all
+//        of them, by identity. Mount: what the files of one mount have in common.
 //
 // Identity is device, inode number and mount id. While the descriptor is held the kernel cannot
 // give the number to another file, so the key alone is exact; without one (it was given up, or the
 // file has not been opened yet) the birth time is compared too before a file is trusted.
 //
 // Where file handles are used, identity is the handle: it contains a generation, so it is exact
-// without a descriptor and without a birth time, and the file is opened by it, whatever its name is.
+// without a descriptor and without a birth time, and the file is opened by it, whatever its name
+// is.
 //
-// There may be a million of them and few have a descriptor, so an Inode is 40 bytes: what belongs to
-// a mount is in the Mount, and what belongs to a descriptor is found by its number.
+// There may be a million of them and few have a descriptor, so an Inode is 40 bytes: what belongs
+// to a mount is in the Mount, and what belongs to a descriptor is found by its number.
 //
 // Owner:   an Inode is kept by the Dentries that name it; the table only finds it. Hard links share
 //          one. A Mount is kept by its Inodes.
@@ -149,8 +150,8 @@ class Inode {
   // ---- what a save relies on, see PreparedFiles
 
   // A save is about to look at it, and will hold what it sees for true until NoteChange. Both are
-  // atomic updates of one byte, so that one of the two is first: if it is this, the change is noted;
-  // if it is the other, the save sees what was changed.
+  // atomic updates of one byte, so that one of the two is first: if it is this, the change is
+  // noted; if it is the other, the save sees what was changed.
   void ExpectChanges() const { marks_.fetch_or(kAsSeen, std::memory_order_acq_rel); }
   // A client may have changed the file. After the host call, whatever came of it.
   void NoteChange() const {

@@ -70,8 +70,8 @@ class InUse {
     while (!left.empty()) {
       const RefPtr<Dentry> at = std::move(left.back());
       left.pop_back();
-      // What only we refer to is cached at most; what is deleted has no name; what stands for a file
-      // that was not found at a restore has none either.
+      // What only we refer to is cached at most; what is deleted has no name; what stands for a
+      // file that was not found at a restore has none either.
       if (!at->shared() || at->deleted() || at->inode().lost()) continue;
       if (Cancelled()) return;
       visit(*at);

@@ -3,14 +3,14 @@
 //
 // Clients do not need that: they work on open descriptors. An image does: it names its files.
 //
-// A file is first looked for where the kernel says that it is (/proc/self/fd), which is one call. What
-// is not there (it has no descriptor; the name that it was opened by is gone, but not its others;
-// that name is outside the root) is looked for in the whole tree, all such files in one go.
+// A file is first looked for where the kernel says that it is (/proc/self/fd), which is one call.
+// What is not there (it has no descriptor; the name that it was opened by is gone, but not its
+// others; that name is outside the root) is looked for in the whole tree, all such files in one go.
 //
 // Owner:   a save, or whoever prepares one. Threads: safe, while clients are served and change the
 //          tree; one repair of a Filesystem at a time.
-// Errors:  none: what is not found stays as it is, and is counted. ConfirmPaths: kFailedPrecondition
-//          with each path that does not hold, and why.
+// Errors:  none: what is not found stays as it is, and is counted. ConfirmPaths:
+//          kFailedPrecondition with each path that does not hold, and why.
 // Memory:  a reference to each Dentry, and for the search what one listing buffer holds for each
 //          level of directories.
 // Source:  the design's section on checkpoints; spec/virtiofsd-parity.md L13 to L66.
@@ -32,8 +32,8 @@ namespace gofer::fs {
 struct PathWatch {
   // Set by any thread to end the work; looked at before each file.
   const std::atomic<bool>* cancel = nullptr;
-  // Called before the first file, then now and then, and at the end. `total` is an estimate: the tree
-  // changes meanwhile.
+  // Called before the first file, then now and then, and at the end. `total` is an estimate: the
+  // tree changes meanwhile.
   std::function<void(uint64_t done, uint64_t total)> progress = {};
 };
 

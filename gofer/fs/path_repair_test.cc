@@ -312,7 +312,8 @@ TEST_F(PathRepairTest, ItReportsProgressAndCanBeCancelled) {
   EXPECT_EQ(ConfirmPaths(*fs_, watch).code(), absl::StatusCode::kCancelled);
 }
 
-// Clients rename and remove while the host does, and repairs run: nobody loses a file that is there.
+// Clients rename and remove while the host does, and repairs run: nobody loses a file that is
+// there.
 TEST_F(PathRepairTest, ItRunsWhileTheTreeIsInUse) {
   constexpr int kFiles = 40;
   constexpr int kRounds = 150;

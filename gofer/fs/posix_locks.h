@@ -2,8 +2,8 @@
 // file descriptions, so that other sessions and the host see them.
 //
 // An owner is a number that the client gives: a process, mostly. Each owner that holds a lock of a
-// file has a descriptor of its own for it; when that is closed, so are its locks. Which bytes it has
-// locked is remembered beside the host's own list, which cannot be asked for.
+// file has a descriptor of its own for it; when that is closed, so are its locks. Which bytes it
+// has locked is remembered beside the host's own list, which cannot be asked for.
 //
 // Owner:   the Session; ends before the Filesystem, and releases every lock with it.
 // Threads: safe. Locks: mu_ is a leaf; nothing is opened, locked or closed under it. Held::mu keeps

@@ -6,13 +6,13 @@
 //   fs::Snapshot snapshot(filesystem, options, std::move(files));
 //
 // Which those are is known as far as clients are concerned. Each operation of a Filesystem that
-// changes a file notes it on the Inode when it is done (ScopedChange); that is one atomic update of a
-// byte, and reading and writing do not even make that: what is open is asked for again anyway, and a
-// Handle that could write notes it when it ends. So what is written by a descriptor or a mapping that
-// the client was given is covered as long as the client has the file open.
+// changes a file notes it on the Inode when it is done (ScopedChange); that is one atomic update of
+// a byte, and reading and writing do not even make that: what is open is asked for again anyway,
+// and a Handle that could write notes it when it ends. So what is written by a descriptor or a
+// mapping that the client was given is covered as long as the client has the file open.
 //
-// What others on the host do to a file, or a client with a descriptor that it should have closed, is
-// noted by nobody. Such a file is saved as it was when it was looked at, and if it is another by
+// What others on the host do to a file, or a client with a descriptor that it should have closed,
+// is noted by nobody. Such a file is saved as it was when it was looked at, and if it is another by
 // then, the restore says so: that it has changed, or is missing. It is never taken for unchanged.
 //
 // Owner:   a save, from its preparation to its record. One at a time has a Filesystem: another one
@@ -53,8 +53,8 @@ class PreparedFiles {
 
   // Those that were looked at, numbered from 0.
   size_t size() const { return states_.size(); }
-  // The number of a file; kNoIndex if it was not looked at. Only one that is unchanged() is still what
-  // was seen.
+  // The number of a file; kNoIndex if it was not looked at. Only one that is unchanged() is still
+  // what was seen.
   uint32_t NumberOf(const Inode& inode) const;
   InodeState& at(uint32_t number) { return states_[number]; }
 

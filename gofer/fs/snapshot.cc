@@ -21,8 +21,8 @@ namespace {
 
 // Names in a message; more of them help nobody.
 constexpr size_t kMaxNamed = 100;
-// Files of one file system that are written back one by one. With more the sum of their waits for the
-// disk is longer than one wait for everything.
+// Files of one file system that are written back one by one. With more the sum of their waits for
+// the disk is longer than one wait for everything.
 constexpr size_t kSyncEach = 16;
 
 }  // namespace
@@ -66,8 +66,8 @@ uint32_t Snapshot::RowOf(const Inode& inode, uint32_t dentry_row) {
 }
 
 uint32_t Snapshot::Add(Dentry& dentry) {
-  // Up to the first ancestor that has a row, then down again. No recursion: how deep the tree is was
-  // the client's choice.
+  // Up to the first ancestor that has a row, then down again. No recursion: how deep the tree is
+  // was the client's choice.
   struct Step {
     RefPtr<Dentry> dentry;
     RefPtr<Dentry> dir;

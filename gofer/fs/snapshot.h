@@ -11,12 +11,13 @@
 // clients are served of as many as possible (PreparedFiles), in Finish of those that clients have
 // open or may have changed since, and of those whose names are gone.
 //
-// What nobody adds is not saved: a cached name may not be there any more later. Dentries that have one
-// place (see Filesystem::Resettle) are saved as one.
+// What nobody adds is not saved: a cached name may not be there any more later. Dentries that have
+// one place (see Filesystem::Resettle) are saved as one.
 //
 // Owner:   a save; keeps what was added.
 // Threads: one; Add and Finish while the gate of requests is closed, the rest at any time.
-// Errors:  Finish and WriteBack: kFailedPrecondition names every file that cannot be saved, and why.
+// Errors:  Finish and WriteBack: kFailedPrecondition names every file that cannot be saved, and
+//          why.
 // Source:  the design's section on checkpoints; spec/security.md s.6.
 
 #ifndef GOFER_FS_SNAPSHOT_H_
@@ -73,8 +74,8 @@ class Snapshot {
   // The record. Once, after Finish.
   FilesystemState Take();
   // Waits until the content of the regular files that clients have open for writing is on their
-  // disks, as far as it was written before this is called: a state that is kept is of files that are
-  // kept. By fsync of each file; where there are many on one local file system, by one syncfs,
+  // disks, as far as it was written before this is called: a state that is kept is of files that
+  // are kept. By fsync of each file; where there are many on one local file system, by one syncfs,
   // which waits for what anybody else has written there too.
   absl::Status WriteBack();
   const std::vector<UnreadFifo>& unread() const { return unread_; }

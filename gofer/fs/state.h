@@ -38,8 +38,8 @@ struct InodeState {
   uint32_t dev_minor = 0;
   uint64_t ino = 0;
   std::optional<FileTime> birth;
-  // What name_to_handle_at gave: the handle's type and its bytes, without the mount. Compared, never
-  // opened. Empty: the host file system has none, or nobody asked.
+  // What name_to_handle_at gave: the handle's type and its bytes, without the mount. Compared,
+  // never opened. Empty: the host file system has none, or nobody asked.
   int32_t handle_type = 0;
   std::string handle;
   uint64_t size = 0;  // of a regular file
@@ -59,8 +59,8 @@ struct DentryState {
   // It has no name in the tree any more: its clients have removed it, and `name` is its last, or it
   // never had one, and that is empty.
   bool deleted = false;
-  // The name led elsewhere already when it was saved, and the file was not found: it is to be known by
-  // its identity alone.
+  // The name led elsewhere already when it was saved, and the file was not found: it is to be known
+  // by its identity alone.
   bool astray = false;
   friend bool operator==(const DentryState&, const DentryState&) = default;
 };

@@ -11,8 +11,8 @@
 // its ids stay, every use is ESTALE, and looking its name up gives a new file and a new id.
 //
 // Owner:   a restore. Threads: one, before anything is served.
-// Errors:  Examine has none: what the host refuses is a finding. Take: absl::Status, for what has to
-//          be made anew (open files that had been deleted).
+// Errors:  Examine has none: what the host refuses is a finding. Take: absl::Status, for what has
+//          to be made anew (open files that had been deleted).
 // Source:  the design's section on checkpoints; spec/security.md s.6.
 
 #ifndef GOFER_FS_TREE_RESTORE_H_
@@ -104,7 +104,8 @@ class TreeRestore {
   void ExamineName(uint32_t row);
   // Those whose directory has been found by now, if it had not been.
   void ExamineNames();
-  // What was removed by one of its names is what it is by another: of the same file, if there is one.
+  // What was removed by one of its names is what it is by another: of the same file, if there is
+  // one.
   void JudgeRemovedNames();
   // Searches the whole tree for files whose names do not lead to them any more.
   void FindMoved();

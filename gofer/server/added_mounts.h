@@ -1,10 +1,10 @@
-// Files and directories of the host that are served at a path below the root, as a runtime's volumes
-// are: each a mount in the gofer's own mount namespace, seen by nobody else.
+// Files and directories of the host that are served at a path below the root, as a runtime's
+// volumes are: each a mount in the gofer's own mount namespace, seen by nobody else.
 //
-// A source is looked up once, and held as a clone of its mounts from then on; a path below the root is
-// walked name by name from the root, so that neither is led astray by a symbolic link. What is at the
-// path has to exist: nothing is made on the host. Mounts are added in the order given, so that one may
-// be at a path inside an earlier one.
+// A source is looked up once, and held as a clone of its mounts from then on; a path below the root
+// is walked name by name from the root, so that neither is led astray by a symbolic link. What is
+// at the path has to exist: nothing is made on the host. Mounts are added in the order given, so
+// that one may be at a path inside an earlier one.
 //
 // Threads: start-up, in a mount namespace of its own.
 // Errors:  absl::Status with the mount as it was given.

@@ -35,8 +35,8 @@ struct CapabilityOptions {
 };
 
 // +NAME and -NAME, separated by colons, into `options`; the last word about a capability counts.
-// Names are without CAP_, in any case. InvalidArgument for what is no list, and for taking away what
-// `options` need.
+// Names are without CAP_, in any case. InvalidArgument for what is no list, and for taking away
+// what `options` need.
 absl::Status ModifyCapabilities(absl::string_view list, CapabilityOptions& options);
 
 // CAP_* numbers: CHOWN (new files get the client's owner), DAC_OVERRIDE (the client checks

@@ -1,5 +1,6 @@
-// The commands to a gofer that serves: checkpoint, status, metrics, confinement, purge, stop. What it
-// answers goes to stdout, progress to stderr: one line that changes on a terminal, a line a step otherwise.
+// The commands to a gofer that serves: checkpoint, status, metrics, confinement, purge, stop. What
+// it answers goes to stdout, progress to stderr: one line that changes on a terminal, a line a step
+// otherwise.
 //
 // Threads: called once, on the main thread.
 // Errors:  absl::Status, with the exit status that the gofer asks for.

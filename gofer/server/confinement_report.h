@@ -1,9 +1,10 @@
-// What `gofer confinement` shows: what was put in force at the start, and what the kernel says of it
-// now.
+// What `gofer confinement` shows: what was put in force at the start, and what the kernel says of
+// it now.
 //
-// A confined process has no /proc but its own descriptors; it keeps three files of it that tell about
-// its first thread, its mounts and its limits (gofer/sys/own_records.h). Other threads are shown by
-// whoever asks, who sees /proc: better, because a process that is suspected is not the one to ask.
+// A confined process has no /proc but its own descriptors; it keeps three files of it that tell
+// about its first thread, its mounts and its limits (gofer/sys/own_records.h). Other threads are
+// shown by whoever asks, who sees /proc: better, because a process that is suspected is not the one
+// to ask.
 //
 // Owner:   the composition root keeps the report for as long as it serves.
 // Threads: safe.

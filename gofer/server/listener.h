@@ -19,9 +19,9 @@ namespace gofer::server {
 
 class Listener {
  public:
-  // Makes the socket file with mode 0600; or 0660, if a group is named that may connect too. A socket
-  // file at which nobody listens any more is replaced; anything else that is there is an error, and
-  // is left alone.
+  // Makes the socket file with mode 0600; or 0660, if a group is named that may connect too. A
+  // socket file at which nobody listens any more is replaced; anything else that is there is an
+  // error, and is left alone.
   static absl::StatusOr<Listener> Create(const std::string& path, const std::string& group = "");
 
   // A connected, blocking stream socket; EAGAIN when nobody is waiting.

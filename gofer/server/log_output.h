@@ -32,8 +32,8 @@ struct LogOptions {
   LogLevel level = LogLevel::kInfo;
 };
 
-// From here on LOG goes there and nowhere else: no files, no copies on stderr. With kSyslog, `fd` is
-// only for a system that has no syslog.
+// From here on LOG goes there and nowhere else: no files, no copies on stderr. With kSyslog, `fd`
+// is only for a system that has no syslog.
 void StartLogging(const LogOptions& options);
 // Records that were too many in their second, since the start.
 uint64_t LogRecordsDropped();

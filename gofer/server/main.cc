@@ -27,9 +27,9 @@
 #include "gofer/virtiofsd/personality.h"
 
 #ifdef GOFER_SANITIZER
-// Not by the environment, of which the gofer is started without, and rids itself: what it would say is
-// in .bazelrc. A confined process has no /proc, without which the leak check at its end fails. What
-// the libraries leak, their own tests find.
+// Not by the environment, of which the gofer is started without, and rids itself: what it would say
+// is in .bazelrc. A confined process has no /proc, without which the leak check at its end fails.
+// What the libraries leak, their own tests find.
 extern "C" const char* __asan_default_options() {
   return "detect_leaks=0:strict_string_checks=1:detect_stack_use_after_return=1";
 }

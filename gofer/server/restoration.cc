@@ -133,8 +133,8 @@ absl::Status Restoration::Judge() {
                     "names, types, sizes and modification times alone";
   }
   if (report.findings.empty()) return absl::OkStatus();
-  // Not by std::cout, whose first use makes a call that a confined process may not. Who does not read
-  // it has the summary.
+  // Not by std::cout, whose first use makes a call that a confined process may not. Who does not
+  // read it has the summary.
   (void)sys::WriteAll(BorrowedFd(1), options_.json() ? checkpoint::ReportAsJson(report)
                                                      : checkpoint::ReportAsText(report))
       .ok();

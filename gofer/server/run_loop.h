@@ -4,8 +4,8 @@
 // done in a handler. As process 1 of a pid namespace it has orphans as children: those vanish by
 // themselves (SIGCHLD is ignored).
 //
-// Owner:   borrows the ways in. Threads: runs on the main thread, with one more for each way in that
-//          ends by itself.
+// Owner:   borrows the ways in. Threads: runs on the main thread, with one more for each way in
+//          that ends by itself.
 // Errors:  absl::Status: the first error of a way in; DeadlineExceeded when requests in flight did
 //          not end in time.
 // Source:  spec/security.md s.4; spec/runsc-gofer-launch.md s.7.
@@ -38,8 +38,8 @@ class RunLoop {
   absl::Status Run(std::span<WayIn* const> ways);
   // Ends it as a signal does. Any thread.
   void AskToEnd() const;
-  // Ends the process with status 0, after `last`, without stopping anything: what clients have asked
-  // for and not been answered is for another process. Any thread, once.
+  // Ends the process with status 0, after `last`, without stopping anything: what clients have
+  // asked for and not been answered is for another process. Any thread, once.
   void AskToLeave(absl::AnyInvocable<void()> last) const;
   // Whether a signal, or AskToEnd, was what ended it.
   bool was_asked() const { return was_asked_; }

@@ -10,9 +10,9 @@
 //   Confine               limits, ids, capabilities, no_new_privs, not dumpable, Landlock, seccomp,
 //                         for good; and a look whether all that is in force
 //
-// In force with --sandbox=namespace: own mount, ipc, net and uts namespaces, and a user namespace for
-// whoever is not root; the served tree, cloned when it starts, is the root, nosuid and nodev, and
-// read-only for a read-only export. With --pid_namespace a pid namespace too.
+// In force with --sandbox=namespace: own mount, ipc, net and uts namespaces, and a user namespace
+// for whoever is not root; the served tree, cloned when it starts, is the root, nosuid and nodev,
+// and read-only for a read-only export. With --pid_namespace a pid namespace too.
 //
 // Threads: the process is single-threaded until Confine has returned.
 // Errors:  absl::Status with the step; the caller ends the process.
@@ -85,9 +85,9 @@ struct ServedTree {
 // Fails if somebody exchanges the served directory meanwhile.
 absl::StatusOr<ServedTree> EnterSandbox(const SandboxOptions& options);
 
-// `root` is the served directory, and the process's namespaces and root are what they will be. Limits
-// and the working directory are changed here and not at the beginning because a container's hooks,
-// which run in between, get those of the launcher.
+// `root` is the served directory, and the process's namespaces and root are what they will be.
+// Limits and the working directory are changed here and not at the beginning because a container's
+// hooks, which run in between, get those of the launcher.
 absl::StatusOr<Confined> Confine(const Confinement& confinement, Preparation preparation,
                                  BorrowedFd root);
 

@@ -221,7 +221,8 @@ constexpr SeccompRule kRules[] = {
     {CALL(setgroups), kFuseIdentity, {}, "make a file: the one group that counts, and none again"},
     {CALL(umask), kFuseIdentity, {}, "make a file: the client's umask"},
 
-    // Whatever INIT has agreed on: Linux leaves the bits to us with every write past its page cache.
+    // Whatever INIT has agreed on: Linux leaves the bits to us with every write past its page
+    // cache.
     {CALL(capget), kFuse, {}, "a write without CAP_FSETID takes set-id bits away"},
     {CALL(capset), kFuse, {}, "a write without CAP_FSETID takes set-id bits away"},
 

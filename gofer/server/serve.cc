@@ -370,7 +370,8 @@ absl::StatusOr<std::optional<UserNamespace>> PrepareUserNamespace(const ServeOpt
       "--uid-map and --gid-map are for --sandbox=namespace without root alone");
 }
 
-// The ways in. Those of `image`, if there is one, begin with its clients, and serve when all are there.
+// The ways in. Those of `image`, if there is one, begin with its clients, and serve when all are
+// there.
 
 absl::Status AddLisafsClients(const ServeOptions& options, Restoration* image,
                               lisafs::Server& server) {

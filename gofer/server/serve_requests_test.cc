@@ -1,5 +1,6 @@
 // What `gofer status` and `gofer metrics` say of requests and limits: clients of each kind ask for
-// known things, get known errors, and exactly those are counted; every limit of SECURITY.md is there.
+// known things, get known errors, and exactly those are counted; every limit of SECURITY.md is
+// there.
 
 #include <fcntl.h>
 #include <sys/socket.h>

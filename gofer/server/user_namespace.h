@@ -1,9 +1,9 @@
 // A user namespace of the process's own: how somebody who is not root gets the namespaces of the
 // sandbox.
 //
-// Without ranges, one's own user and group are mapped to themselves; with one that maps one's own id
-// alone, to that. Everything else is the business of newuidmap(1) and newgidmap(1), which know what
-// the system allows.
+// Without ranges, one's own user and group are mapped to themselves; with one that maps one's own
+// id alone, to that. Everything else is the business of newuidmap(1) and newgidmap(1), which know
+// what the system allows.
 //
 // Threads: start-up only. Errors: InvalidArgument for a range that is none; else what went wrong.
 // Source:  spec/virtiofsd-parity.md D2-D5, I1, I2; user_namespaces(7).

@@ -1,7 +1,7 @@
-// VhostUserWay: a virtual machine's way in: waits for its monitor on a socket, serves one connection
-// as a virtio-fs device with a FUSE session of its own, and is over when the monitor has gone. The
-// monitor can take the guest's state along and have it go on elsewhere. Or the session is the one of
-// an image: then the guest goes on with it as soon as its monitor has connected anew.
+// VhostUserWay: a virtual machine's way in: waits for its monitor on a socket, serves one
+// connection as a virtio-fs device with a FUSE session of its own, and is over when the monitor has
+// gone. The monitor can take the guest's state along and have it go on elsewhere. Or the session is
+// the one of an image: then the guest goes on with it as soon as its monitor has connected anew.
 //
 // Owner:   the composition root; the Filesystem outlives it.
 // Threads: as WayIn says. Errors: that there is nobody to serve any more is none, however the
@@ -71,8 +71,8 @@ class VhostUserWay final : public WayIn {
   }
   bool restored() const override { return restored_; }
 
-  // What its monitor has done against the protocol. That ends this way alone, not the others, but the
-  // process has not served all that it was started for.
+  // What its monitor has done against the protocol. That ends this way alone, not the others, but
+  // the process has not served all that it was started for.
   absl::Status violation() const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:

@@ -48,8 +48,8 @@ class WayIn {
   virtual std::optional<checkpoint::FuseClient> fuse_client() const { return std::nullopt; }
   // Whether that client began with the one of an image.
   virtual bool restored() const { return false; }
-  // Whether its clients can go on with another process; else they are cut off when this one ends, and
-  // are no part of an image.
+  // Whether its clients can go on with another process; else they are cut off when this one ends,
+  // and are no part of an image.
   virtual bool OutlivesProcess() const { return true; }
 
   // Descriptors to watch, such as listening sockets; asked for once, before the loop.
@@ -62,8 +62,8 @@ class WayIn {
   virtual bool EndsByItself() const = 0;
   // Returns when it is over; only called if it ends by itself. An error makes the process fail.
   virtual absl::Status Wait() = 0;
-  // Begins no request any more, lets those in flight finish, and lets Wait return. May hang with the
-  // host's file system; the caller sets the deadline.
+  // Begins no request any more, lets those in flight finish, and lets Wait return. May hang with
+  // the host's file system; the caller sets the deadline.
   virtual void Stop() = 0;
   // Whether, now that it is over, threads that hang in the host's file system still use what it was
   // given: the process can then only end at once.

@@ -9,13 +9,13 @@
 //   ...
 //   for (const stats::Operation& operation : stats.Read()) ...
 //
-// A recorder's counters are written by its thread alone, and lie in pages of their own. To record is
-// to read the tick clock and to add to two or three of them: no lock, no instruction that locks the
-// bus, no allocation, no search. Read adds up the counters of all threads, those of the ones that
-// have ended included, so numbers only ever grow.
+// A recorder's counters are written by its thread alone, and lie in pages of their own. To record
+// is to read the tick clock and to add to two or three of them: no lock, no instruction that locks
+// the bus, no allocation, no search. Read adds up the counters of all threads, those of the ones
+// that have ended included, so numbers only ever grow.
 //
-// Memory: the counters of a thread take up what is touched of them, a few pages: a thread that serves
-//         nothing takes none. Should there be no memory for them at all, nothing is counted.
+// Memory: the counters of a thread take up what is touched of them, a few pages: a thread that
+//         serves nothing takes none. Should there be no memory for them at all, nothing is counted.
 // Owner:   the way in; outlives its Recorders. Threads: RequestStats is safe, a Recorder has one
 //          thread. Locks: mu_ is a leaf.
 // Units:   nanoseconds, to a quarter; what takes more than a minute counts as a minute.

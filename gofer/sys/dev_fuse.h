@@ -2,7 +2,8 @@
 // to it, one call each; the mount that it belongs to is made here too.
 //
 // Owner:   descriptors are the caller's. The kernel ends the connection, for all who use the mount,
-//          when the last descriptor of the device that belongs to it is closed, in whatever process.
+//          when the last descriptor of the device that belongs to it is closed, in whatever
+//          process.
 // Threads: safe; any number may read and write one descriptor. Making mounts: start-up only.
 // Errors:  the kernel's errno.
 // Source:  linux/fuse.h; fuse(4); fsopen(2).
@@ -43,8 +44,8 @@ ErrnoOr<UniqueFd> NewFuseMount(BorrowedFd device, const FuseMountOptions& option
 
 // ---- of mounts, whoever serves them
 
-// What the kernel knows of all FUSE connections, fusectl, as a mount that is in no tree. EPERM without
-// CAP_SYS_ADMIN in the first user namespace.
+// What the kernel knows of all FUSE connections, fusectl, as a mount that is in no tree. EPERM
+// without CAP_SYS_ADMIN in the first user namespace.
 ErrnoOr<UniqueFd> OpenFuseControl();
 // The requests of the mount with this device number that are not answered yet, those in the
 // background too. ENOENT: there is no such mount.

@@ -1,6 +1,6 @@
 // Fault injection for tests: decides, call by call, whether a host call fails before it reaches the
-// kernel. Compiled only with --config=fault; the shipped binary has no trace of it. Tests of that one
-// inject from outside, see test/support/system_call_tracer.h.
+// kernel. Compiled only with --config=fault; the shipped binary has no trace of it. Tests of that
+// one inject from outside, see test/support/system_call_tracer.h.
 //
 // Threads: the hook is set while nothing is served and may be called by many threads at once.
 

@@ -1,5 +1,5 @@
-// File handles: a name for a file that lasts as long as the file, whatever its path becomes, and that
-// no later file ever has, since it contains a generation.
+// File handles: a name for a file that lasts as long as the file, whatever its path becomes, and
+// that no later file ever has, since it contains a generation.
 //
 // A handle is only ever made here, from a file that was reached inside the served tree; opening one
 // knows no such bounds, so none is ever taken from a client.

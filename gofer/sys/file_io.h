@@ -43,8 +43,8 @@ ErrnoOr<void> CloseCopy(BorrowedFd fd);
 
 // ---- locks. Never block.
 
-// An open-file-description lock of `type` F_RDLCK, F_WRLCK or F_UNLCK; both ends included, INT64_MAX
-// means the end of the file wherever it is. EAGAIN if another holds it.
+// An open-file-description lock of `type` F_RDLCK, F_WRLCK or F_UNLCK; both ends included,
+// INT64_MAX means the end of the file wherever it is. EAGAIN if another holds it.
 ErrnoOr<void> SetOfdLock(BorrowedFd fd, short type, uint64_t start, uint64_t end);
 // The lock that would be in the way; `type` is F_UNLCK if there is none.
 ErrnoOr<struct flock> GetOfdLock(BorrowedFd fd, short type, uint64_t start, uint64_t end);

@@ -114,8 +114,8 @@ class ProcFds {
   ErrnoOr<void> ChangeMode(BorrowedFd fd, uint32_t mode) const;
 
   // The name by which the kernel knows the file: absolute, as this process sees its root, and with
-  // " (deleted)" behind the last one that a removed file had. A hint: it may be another by now, and a
-  // file outside of the root has a path that says nothing. ENAMETOOLONG from 4096 bytes on.
+  // " (deleted)" behind the last one that a removed file had. A hint: it may be another by now, and
+  // a file outside of the root has a path that says nothing. ENAMETOOLONG from 4096 bytes on.
   ErrnoOr<std::string> PathOf(BorrowedFd fd) const;
 
   // A regular file without a name, in the directory that `dir` (O_PATH too) refers to.

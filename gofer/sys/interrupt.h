@@ -1,8 +1,8 @@
 // Interrupts a thread in the call that it waits in, which then fails with EINTR: the way to end a
 // thread that reads a device which has nothing for it.
 //
-// A thread that is interrupted just before it begins to wait waits on, so whoever interrupts does it
-// until the thread has noticed what it is told otherwise.
+// A thread that is interrupted just before it begins to wait waits on, so whoever interrupts does
+// it until the thread has noticed what it is told otherwise.
 //
 // Threads: EnableInterrupts before the first further thread starts; InterruptThread is safe.
 // Source:  pthread_kill(3), signal(7).

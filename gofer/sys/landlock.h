@@ -1,9 +1,9 @@
 // Landlock: from now on a process opens, makes and removes files only below the directories it
 // names, and does not reach sockets and processes outside.
 //
-// It looks at where a file is, by walking from it to the root of its mounts, when it is opened. What
-// is open already, and what comes by a socket, is not looked at; neither are O_PATH, stat, chmod,
-// chown, times and extended attributes.
+// It looks at where a file is, by walking from it to the root of its mounts, when it is opened.
+// What is open already, and what comes by a socket, is not looked at; neither are O_PATH, stat,
+// chmod, chown, times and extended attributes.
 //
 // Threads: the calling thread and those that it starts; so before there is a second one.
 // Errors:  the kernel's errno. ENOSYS, EOPNOTSUPP: a kernel without it.

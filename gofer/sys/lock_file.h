@@ -16,8 +16,8 @@
 
 namespace gofer::sys {
 
-// Opens the name for writing, makes it with `mode` if it is not there, and locks it without waiting.
-// A symbolic link is not followed (ELOOP).
+// Opens the name for writing, makes it with `mode` if it is not there, and locks it without
+// waiting. A symbolic link is not followed (ELOOP).
 ErrnoOr<UniqueFd> OpenLocked(BorrowedFd dir, const Name& name, uint32_t mode);
 
 }  // namespace gofer::sys

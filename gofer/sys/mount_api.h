@@ -35,8 +35,8 @@ ErrnoOr<UniqueFd> CloneTree(BorrowedFd file, Recursive recursive);
 // /proc/self/fd in a mount of its own, so that `..` does not lead from it into the rest of /proc.
 // It works on after /proc is gone.
 ErrnoOr<UniqueFd> OpenProcSelfFdAlone();
-// The same for a process that will chroot: with CAP_SYS_ADMIN. Without, it is the ordinary directory,
-// from which `..` leads past a chroot.
+// The same for a process that will chroot: with CAP_SYS_ADMIN. Without, it is the ordinary
+// directory, from which `..` leads past a chroot.
 ErrnoOr<UniqueFd> OpenProcSelfFdForChroot();
 // The file at a path, symlinks followed, as O_PATH.
 ErrnoOr<UniqueFd> OpenLocation(const char* path);

@@ -15,8 +15,8 @@
 
 namespace gofer::sys {
 
-// A directory for reading and syncing; ENOTDIR if it is none. A symlink in the last component is not
-// followed.
+// A directory for reading and syncing; ENOTDIR if it is none. A symlink in the last component is
+// not followed.
 ErrnoOr<UniqueFd> OpenOwnDirectory(const char* path);
 // A regular file of it for reading: never through a symlink (ELOOP), never waiting. EINVAL if it is
 // something else.

@@ -56,7 +56,8 @@ class OwnRecords {
   std::string gid_map_;
 };
 
-// The namespaces of any process, by its directory in /proc. Those that may not be seen are left out.
+// The namespaces of any process, by its directory in /proc. Those that may not be seen are left
+// out.
 std::vector<NamespaceId> NamespacesOf(BorrowedFd proc_process);
 
 }  // namespace gofer::sys

@@ -42,7 +42,8 @@ ErrnoOr<std::string> ReadToEnd(BorrowedFd fd, size_t limit);
 ErrnoOr<void> WriteAll(BorrowedFd fd, absl::string_view bytes);
 // All of the file at a path.
 ErrnoOr<std::string> ReadFile(const char* path, size_t limit);
-// The same path from the root directory, whatever the working directory will be. Nothing is looked up.
+// The same path from the root directory, whatever the working directory will be. Nothing is looked
+// up.
 ErrnoOr<std::string> AbsolutePath(const std::string& path);
 // The absolute path of what a path leads to, without a symbolic link in it.
 ErrnoOr<std::string> ResolvePath(const std::string& path);

@@ -5,9 +5,9 @@
 // Polling in vain burns what the peer could use. So each channel (a window, a ring) learns how soon
 // its peer comes back, and polls if that is soon enough, never for longer than a wake-up costs; and
 // not at all where the machine has one processor, where as many threads poll already as it can
-// spare, or where on a small machine another channel is busy too. After a poll in vain (the peer may
-// be waiting for this very processor, or others want it) some requests pass before the next, twice
-// as many each time.
+// spare, or where on a small machine another channel is busy too. After a poll in vain (the peer
+// may be waiting for this very processor, or others want it) some requests pass before the next,
+// twice as many each time.
 //
 // Owner:   one per channel. Threads: used by the thread that serves the channel; what is shared
 //          between channels is process-wide and atomic.

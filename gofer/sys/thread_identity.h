@@ -1,5 +1,6 @@
-// What a thread is while it does one thing for a client: its user and groups, its umask, and whether
-// it may keep set-id bits. Each is of the calling thread alone and is put back when the object ends.
+// What a thread is while it does one thing for a client: its user and groups, its umask, and
+// whether it may keep set-id bits. Each is of the calling thread alone and is put back when the
+// object ends.
 //
 // Owner:   the stack frame of one request. Threads: each has its own; umask and working directory
 //          become a thread's own (CLONE_FS) when it first needs that, for good.
@@ -28,9 +29,9 @@ struct Identity {
   bool keep_dac_override = false;
 };
 
-// The effective ids and supplementary groups. An id that is kNoId, 0 or already ours is not switched:
-// root of the client is whoever this process runs as.
-// The process has no supplementary groups of its own.
+// The effective ids and supplementary groups. An id that is kNoId, 0 or already ours is not
+// switched: root of the client is whoever this process runs as. The process has no supplementary
+// groups of its own.
 class ScopedIdentity {
  public:
   static ErrnoOr<ScopedIdentity> Take(const Identity& identity);

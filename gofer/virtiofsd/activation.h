@@ -1,4 +1,5 @@
-// The socket that a service manager hands down (sd_listen_fds(3)), when the command line names none.
+// The socket that a service manager hands down (sd_listen_fds(3)), when the command line names
+// none.
 //
 // Threads: start-up only. Errors: InvalidArgument when there are several.
 // Source:  spec/virtiofsd-parity.md A7; sd_listen_fds(3).

@@ -1,8 +1,8 @@
 // virtiofsd's command line, 1.13's, in all its forms: options with one value or none, their older
 // names, the list of -o.
 //
-// An option that is repeated counts as it stands last; ranges and rules of ids, and -o, add up. What
-// -o says counts more than the options themselves, wherever it stands.
+// An option that is repeated counts as it stands last; ranges and rules of ids, and -o, add up.
+// What -o says counts more than the options themselves, wherever it stands.
 //
 // Errors:  InvalidArgument, in one line: option, value, what is wrong with it. Threads: values.
 // Source:  spec/virtiofsd-parity.md sections A, B and C.
@@ -24,8 +24,8 @@ struct CommandLine {
   enum class Action { kServe, kHelp, kHelpForNothing, kVersion, kPrintCapabilities };
   Action action = Action::kServe;
 
-  // Root, sandbox, policy and log, as `gofer serve` would have them. What the environment decides is
-  // not in it yet: the socket to use, the limit of descriptors.
+  // Root, sandbox, policy and log, as `gofer serve` would have them. What the environment decides
+  // is not in it yet: the socket to use, the limit of descriptors.
   server::ServeOptions serve;
 
   std::optional<std::string> socket_path;

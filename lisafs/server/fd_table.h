@@ -65,8 +65,8 @@ class FdTable {
   };
   std::vector<Named> All() const ABSL_LOCKS_EXCLUDED(mu_);
   uint64_t next_id() const ABSL_LOCKS_EXCLUDED(mu_);
-  // Puts what was saved back into an empty table: the next id to be given out, then each name. An id
-  // of 0, one that is there already or is not below the next one: false.
+  // Puts what was saved back into an empty table: the next id to be given out, then each name. An
+  // id of 0, one that is there already or is not below the next one: false.
   void SetNextId(uint64_t next) ABSL_LOCKS_EXCLUDED(mu_);
   [[nodiscard]] bool Put(Named named) ABSL_LOCKS_EXCLUDED(mu_);
 

@@ -61,8 +61,8 @@ ErrnoOr<void> OnBindAt(Connection& connection, Call& call) {
       gofer::fs::BoundEntry bound,
       connection.filesystem().Bind(*at.dir, at.name, static_cast<int>(type), common.mode,
                                    {.uid = common.uid, .gid = common.gid}));
-  // The client watches its copy for connections; the table keeps the socket until the reply is out, and
-  // if the client closes the id at once, until then at least in `donated`.
+  // The client watches its copy for connections; the table keeps the socket until the reply is out,
+  // and if the client closes the id at once, until then at least in `donated`.
   auto socket = gofer::MakeRef<BoundSocket>(bound.entry.dentry, std::move(bound.socket), type);
   call.donated.Give(std::move(bound.copy));
   const Inode child = NewInode(connection, std::move(bound.entry));

@@ -45,8 +45,8 @@ class Server {
   absl::Status AddConnection(gofer::UniqueFd socket, ConnectionOptions options)
       ABSL_LOCKS_EXCLUDED(mu_);
 
-  // The same, for a client that goes on with what it could name when it was saved. It is served from
-  // StartRestored on, so that nobody is if one of them cannot be restored.
+  // The same, for a client that goes on with what it could name when it was saved. It is served
+  // from StartRestored on, so that nobody is if one of them cannot be restored.
   absl::Status RestoreConnection(gofer::UniqueFd socket, ConnectionOptions options,
                                  const ConnectionState& state, gofer::fs::TreeRestore& tree)
       ABSL_LOCKS_EXCLUDED(mu_);

@@ -1,5 +1,5 @@
-// What must survive of the LISAFS front end: which ids its clients hold. Values only; rows are those
-// of the fs::FilesystemState that is saved along. Untrusted until a restore has accepted it.
+// What must survive of the LISAFS front end: which ids its clients hold. Values only; rows are
+// those of the fs::FilesystemState that is saved along. Untrusted until a restore has accepted it.
 //
 // Source: spec/lisafs.md s.9; the design's section on checkpoints.
 

@@ -1,11 +1,11 @@
 // Save and restore of a big tree, beside what the same work costs with system calls alone.
 //
-// A client walks to some files and opens a few; that is what an image holds. All others are known to
-// the core as cached names, as after the lookups of a guest. Each round: they are looked up again,
-// since a save drops them; the save is prepared, the client writes to one of a hundred of
-// those files, the tree is saved, and a fresh core restores it with and without validation. The floors
-// are statx of every saved file, and write and fsync of as many bytes as the image has, in the same
-// round.
+// A client walks to some files and opens a few; that is what an image holds. All others are known
+// to the core as cached names, as after the lookups of a guest. Each round: they are looked up
+// again, since a save drops them; the save is prepared, the client writes to one of a hundred of
+// those files, the tree is saved, and a fresh core restores it with and without validation. The
+// floors are statx of every saved file, and write and fsync of as many bytes as the image has, in
+// the same round.
 //
 // Usage: checkpoint_bench [--dir=DIR] [--files=N] [--referenced=N] [--open=N] [--rounds=N]
 //                         [--json=FILE]
@@ -136,8 +136,8 @@ class Service {
     }
   }
 
-  // Without opening what is found: there are not descriptors for all. Directories first: one that has
-  // to be opened when there are none left costs all names that are cached by then.
+  // Without opening what is found: there are not descriptors for all. Directories first: one that
+  // has to be opened when there are none left costs all names that are cached by then.
   void CacheEverything() {
     for (uint64_t file = 0; file < FLAGS_files; file += kFilesPerDir) CacheDirectory(file, 1);
     for (uint64_t file = 0; file < FLAGS_files; file += kFilesPerDir) {

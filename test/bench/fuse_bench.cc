@@ -4,8 +4,9 @@
 //   fuse_bench --gofer=bazel-bin/gofer/gofer [--peer='NAME=COMMAND {dir} {mnt}']...
 //
 // Everybody serves the same folder, at the same time, at mount points of their own, and all take
-// turns within every round, so that whatever else the machine does hits all of them. A peer's command
-// mounts, and serves in the foreground until SIGTERM; bindfs takes part where it is installed.
+// turns within every round, so that whatever else the machine does hits all of them. A peer's
+// command mounts, and serves in the foreground until SIGTERM; bindfs takes part where it is
+// installed.
 
 #include <fcntl.h>
 #include <signal.h>

@@ -1,5 +1,5 @@
-// What the benchmark of mounts does on a folder, whether it is mounted or not: what fio and smallfile
-// do, in small.
+// What the benchmark of mounts does on a folder, whether it is mounted or not: what fio and
+// smallfile do, in small.
 //
 // Threads: each has a Worker of its own. Errors: what fails ends the program.
 

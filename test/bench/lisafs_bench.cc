@@ -1,12 +1,12 @@
-// lisafs_bench measures our gofer and gVisor's own gofer server side by side, with one client, and the bare system
-// calls beneath. tools/bench builds and starts it.
+// lisafs_bench measures our gofer and gVisor's own gofer server side by side, with one client, and
+// the bare system calls beneath. tools/bench builds and starts it.
 //
 //   lisafs_bench --gofer=bazel-bin/gofer/gofer --peer=PEER [--runsc=/usr/bin/runsc] [--json=FILE]
 //
-// Both servers are separate processes and confine themselves as they do in production (a root of their own,
-// their own seccomp filter). Each thread has a connection of its own, because gVisor's server gives a connection
-// only as many channels as there are processors. The servers take turns within every round, and who begins
-// changes, so that whatever else the machine does hits both.
+// Both servers are separate processes and confine themselves as they do in production (a root of
+// their own, their own seccomp filter). Each thread has a connection of its own, because gVisor's
+// server gives a connection only as many channels as there are processors. The servers take turns
+// within every round, and who begins changes, so that whatever else the machine does hits both.
 
 #include <fcntl.h>
 
@@ -38,7 +38,9 @@
 DEFINE_string(gofer, "", "our gofer, by path");
 DEFINE_string(gofer_flags, "", "more flags for `gofer serve`, space separated");
 DEFINE_string(peer, "", "gVisor's gofer server, built by test/bench/peer/build, by path");
-DEFINE_string(runsc, "", "runsc, whose gofer's memory and start are measured; by path; none: the peer's stand in");
+DEFINE_string(
+    runsc, "",
+    "runsc, whose gofer's memory and start are measured; by path; none: the peer's stand in");
 DEFINE_string(dir, "/var/tmp", "where the served tree is made, and removed");
 DEFINE_string(json, "", "file for the results as JSON");
 DEFINE_string(filter, "", "only operations whose name has this in it");
@@ -67,11 +69,12 @@ class Bench {
   }
 
   Sample Run(const Operation& operation, bool over_channel, int threads) {
-    return Measure(threads, static_cast<uint64_t>(FLAGS_cell_ms) * 1000000, &server_, [&](int thread) {
-      lisafs::Client& client = *clients_[thread];
-      return operation.make_lisafs(over_channel ? client.over_channel(0) : client.over_socket(), roots_[thread],
-                                   thread);
-    });
+    return Measure(
+        threads, static_cast<uint64_t>(FLAGS_cell_ms) * 1000000, &server_, [&](int thread) {
+          lisafs::Client& client = *clients_[thread];
+          return operation.make_lisafs(over_channel ? client.over_channel(0) : client.over_socket(),
+                                       roots_[thread], thread);
+        });
   }
 
  private:
@@ -80,18 +83,21 @@ class Bench {
   std::vector<lisafs::FdId> roots_;
 };
 
-// Of a copy of the program: pages of a file that another process maps too do not count as private, and which other
-// gofers or sandboxes happen to run on this machine may not decide the result.
+// Of a copy of the program: pages of a file that another process maps too do not count as private,
+// and which other gofers or sandboxes happen to run on this machine may not decide the result.
 StartCost MeasureStarts(std::string name, ServerStart start, const std::string& scratch) {
   StartCost cost{.name = std::move(name)};
   const std::string copy = absl::StrCat(scratch, "/program");
-  std::filesystem::copy_file(start.command[0], copy, std::filesystem::copy_options::overwrite_existing);
+  std::filesystem::copy_file(start.command[0], copy,
+                             std::filesystem::copy_options::overwrite_existing);
   start.command[0] = copy;
   for (int i = 0; i < FLAGS_starts; ++i) {
     const ServerProcess server(start);
-    if (server.ready_ns() > 0) cost.ready_ms.push_back(static_cast<double>(server.ready_ns()) / 1e6);
+    if (server.ready_ns() > 0)
+      cost.ready_ms.push_back(static_cast<double>(server.ready_ns()) / 1e6);
     cost.first_reply_ms.push_back(static_cast<double>(server.first_reply_ns()) / 1e6);
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // what a server does after its first reply
+    std::this_thread::sleep_for(
+        std::chrono::milliseconds(20));  // what a server does after its first reply
     const PrivateMemory memory = server.Memory();
     cost.private_kib.push_back(static_cast<double>(memory.private_kib));
     cost.anonymous_kib.push_back(static_cast<double>(memory.anonymous_kib));
@@ -109,7 +115,8 @@ int Main() {
   for (absl::string_view text : absl::StrSplit(FLAGS_threads, ',')) {
     const int threads = atoi(std::string(text).c_str());
     if (threads < 1 || threads > kMaxThreads) {
-      std::cerr << "lisafs_bench: --threads: " << text << " is not between 1 and " << kMaxThreads << "\n";
+      std::cerr << "lisafs_bench: --threads: " << text << " is not between 1 and " << kMaxThreads
+                << "\n";
       return 2;
     }
     thread_counts.push_back(threads);
@@ -117,7 +124,8 @@ int Main() {
 
   const ScratchDir tree(FLAGS_dir);
   MakeTree(tree.path());
-  ServerStart ours{.kind = ServerStart::Kind::kFlags, .command = {FLAGS_gofer, "serve"}, .root = tree.path()};
+  ServerStart ours{
+      .kind = ServerStart::Kind::kFlags, .command = {FLAGS_gofer, "serve"}, .root = tree.path()};
   for (absl::string_view flag : absl::StrSplit(FLAGS_gofer_flags, ' ', absl::SkipEmpty())) {
     ours.command.emplace_back(flag);
   }
@@ -156,20 +164,23 @@ int Main() {
   for (const bool over_channel : {true, false}) {
     if (!absl::StrContains(FLAGS_ways, over_channel ? "channel" : "socket")) continue;
     for (const Floor& floor : floors) {
-      report.cells.push_back({floor.operation, over_channel, floor.threads, {}, {}, &floor.samples});
+      report.cells.push_back(
+          {floor.operation, over_channel, floor.threads, {}, {}, &floor.samples});
     }
   }
   for (int round = 0; round < FLAGS_rounds; ++round) {
     std::cerr << "round " << round + 1 << " of " << FLAGS_rounds << "\n";
     for (Floor& floor : floors) {
-      floor.samples.push_back(Measure(floor.threads, static_cast<uint64_t>(FLAGS_cell_ms) * 1000000, nullptr,
-                                      [&](int thread) { return floor.operation->make_floor(root, thread); }));
+      floor.samples.push_back(
+          Measure(floor.threads, static_cast<uint64_t>(FLAGS_cell_ms) * 1000000, nullptr,
+                  [&](int thread) { return floor.operation->make_floor(root, thread); }));
     }
     bool ours_first = round % 2 == 0;
     for (Cell& cell : report.cells) {
       for (const bool is_ours : {ours_first, !ours_first}) {
         (is_ours ? cell.ours : cell.theirs)
-            .push_back((is_ours ? our_bench : peer_bench).Run(*cell.operation, cell.over_channel, cell.threads));
+            .push_back((is_ours ? our_bench : peer_bench)
+                           .Run(*cell.operation, cell.over_channel, cell.threads));
       }
       ours_first = !ours_first;
     }

@@ -34,7 +34,9 @@ T Must(ErrnoOr<T> result, const char* what) {
   CHECK(result.ok()) << what << ": " << result.error().ToString();
   return std::move(result).value();
 }
-void Must(ErrnoOr<void> result, const char* what) { CHECK(result.ok()) << what << ": " << result.error().ToString(); }
+void Must(ErrnoOr<void> result, const char* what) {
+  CHECK(result.ok()) << what << ": " << result.error().ToString();
+}
 
 int MustFd(int fd, const char* what) {
   PCHECK(fd >= 0) << what;
@@ -45,7 +47,9 @@ int MustFd(int fd, const char* what) {
 
 class LisafsWorker : public Worker {
  public:
-  LisafsWorker(Calls calls, FdId root, int thread) : calls_(calls) { dir_ = WalkOne(root, ThreadDir(thread)); }
+  LisafsWorker(Calls calls, FdId root, int thread) : calls_(calls) {
+    dir_ = WalkOne(root, ThreadDir(thread));
+  }
   ~LisafsWorker() override {
     Drop(dir_);
     FlushCloses();
@@ -64,7 +68,8 @@ class LisafsWorker : public Worker {
     if (num_dropped_ == dropped_.size()) FlushCloses();
   }
   void FlushCloses() {
-    if (num_dropped_ > 0) Must(calls_.Close({dropped_.data(), std::exchange(num_dropped_, 0)}), "Close");
+    if (num_dropped_ > 0)
+      Must(calls_.Close({dropped_.data(), std::exchange(num_dropped_, 0)}), "Close");
   }
 
   Calls calls_;
@@ -78,7 +83,8 @@ class LisafsWorker : public Worker {
 // On the thread's data file.
 class FileWorker : public LisafsWorker {
  public:
-  FileWorker(Calls calls, FdId root, int thread) : LisafsWorker(calls, root, thread), file_(WalkOne(dir_, "f")) {}
+  FileWorker(Calls calls, FdId root, int thread)
+      : LisafsWorker(calls, root, thread), file_(WalkOne(dir_, "f")) {}
   ~FileWorker() override { Drop(file_); }
 
  protected:
@@ -131,7 +137,9 @@ template <size_t kBytes, bool kWrites>
 class TransferWorker final : public FileWorker {
  public:
   TransferWorker(Calls calls, FdId root, int thread)
-      : FileWorker(calls, root, thread), open_(Must(calls.OpenAt(file_, O_RDWR), "OpenAt").fd), buffer_(kBytes) {}
+      : FileWorker(calls, root, thread),
+        open_(Must(calls.OpenAt(file_, O_RDWR), "OpenAt").fd),
+        buffer_(kBytes) {}
   ~TransferWorker() override { Drop(open_); }
   void Once() override {
     const size_t done = kWrites ? Must(calls_.PWrite(open_, buffer_, offset_), "PWrite")
@@ -159,7 +167,8 @@ class ListingWorker final : public LisafsWorker {
   void Once() override {
     size_t entries = 0;
     for (auto count = -static_cast<int32_t>(kListingBytes);; count = kListingBytes) {
-      const size_t got = Must(calls_.Getdents64(open_, count, [](const lisafs::DirentView&) {}), "Getdents64");
+      const size_t got =
+          Must(calls_.Getdents64(open_, count, [](const lisafs::DirentView&) {}), "Getdents64");
       if (got == 0) break;
       entries += got;
     }
@@ -187,8 +196,14 @@ class SetStatWorker final : public FileWorker {
   using FileWorker::FileWorker;
   void Once() override {
     mode_ ^= 0044;
-    const lisafs::SetStatReq request = {.fd = file_, .mask = kSetMode, .mode = mode_, .uid = lisafs::kNoId,
-                                        .gid = lisafs::kNoId, .size = 0, .atime = {}, .mtime = {}};
+    const lisafs::SetStatReq request = {.fd = file_,
+                                        .mask = kSetMode,
+                                        .mode = mode_,
+                                        .uid = lisafs::kNoId,
+                                        .gid = lisafs::kNoId,
+                                        .size = 0,
+                                        .atime = {},
+                                        .mtime = {}};
     CHECK_EQ(Must(calls_.SetStat(request), "SetStat").failure_mask, 0u);
   }
 
@@ -201,7 +216,8 @@ class SetStatWorker final : public FileWorker {
 class HostWorker : public Worker {
  public:
   HostWorker(BorrowedFd root, int thread)
-      : dir_(MustFd(openat(root.get(), ThreadDir(thread).c_str(), O_PATH | O_CLOEXEC), "thread's directory")) {}
+      : dir_(MustFd(openat(root.get(), ThreadDir(thread).c_str(), O_PATH | O_CLOEXEC),
+                    "thread's directory")) {}
 
  protected:
   // As a server must look a name up: nothing followed, attributes of what was opened.
@@ -244,20 +260,25 @@ class HostWalkStat final : public HostWorker {
   using HostWorker::HostWorker;
   void Once() override {
     UniqueFd parent;
-    for (const char* name : kDeepPath) parent = LookUp(parent.valid() ? parent.get() : dir_.get(), name);
+    for (const char* name : kDeepPath)
+      parent = LookUp(parent.valid() ? parent.get() : dir_.get(), name);
   }
 };
 
 class HostOpenClose final : public HostWorker {
  public:
   using HostWorker::HostWorker;
-  void Once() override { const UniqueFd fd(MustFd(openat(dir_.get(), "f", O_RDONLY | O_CLOEXEC), "f")); }
+  void Once() override {
+    const UniqueFd fd(MustFd(openat(dir_.get(), "f", O_RDONLY | O_CLOEXEC), "f"));
+  }
 };
 
 class HostOpenCloseDir final : public HostWorker {
  public:
   using HostWorker::HostWorker;
-  void Once() override { const UniqueFd fd(MustFd(openat(dir_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), ".")); }
+  void Once() override {
+    const UniqueFd fd(MustFd(openat(dir_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), "."));
+  }
 };
 
 template <size_t kBytes, bool kWrites>
@@ -300,7 +321,8 @@ class HostCreate final : public HostWorker {
  public:
   using HostWorker::HostWorker;
   void Once() override {
-    UniqueFd fd(MustFd(openat(dir_.get(), "new", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644), "new"));
+    UniqueFd fd(
+        MustFd(openat(dir_.get(), "new", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644), "new"));
     PCHECK(unlinkat(dir_.get(), "new", 0) == 0);
   }
 };
@@ -339,23 +361,27 @@ constexpr Operation Transfer(const char* name) {
 }
 
 constexpr Operation kOperations[] = {
-    {"FStat", OperationClass::kSmall, "FStat of a file", "statx", OverLisafs<FStatWorker>, OnHost<HostFStat>},
-    {"Walk 1", OperationClass::kSmall, "Walk of one name; every 100, Close of 100", "openat O_PATH, statx, close",
-     OverLisafs<WalkWorker>, OnHost<HostWalk>},
-    {"WalkStat 5", OperationClass::kSmall, "WalkStat of five names", "five times openat O_PATH, statx, close",
-     OverLisafs<WalkStatWorker>, OnHost<HostWalkStat>},
-    {"OpenAt+Close file", OperationClass::kSmall, "OpenAt of a file, descriptor donated; Close", "openat, close",
-     OverLisafs<OpenCloseWorker>, OnHost<HostOpenClose>},
-    {"OpenAt+Close dir", OperationClass::kSmall, "OpenAt of a directory, which neither server donates; Close",
-     "openat, close", OverLisafs<OpenCloseDirWorker>, OnHost<HostOpenCloseDir>},
+    {"FStat", OperationClass::kSmall, "FStat of a file", "statx", OverLisafs<FStatWorker>,
+     OnHost<HostFStat>},
+    {"Walk 1", OperationClass::kSmall, "Walk of one name; every 100, Close of 100",
+     "openat O_PATH, statx, close", OverLisafs<WalkWorker>, OnHost<HostWalk>},
+    {"WalkStat 5", OperationClass::kSmall, "WalkStat of five names",
+     "five times openat O_PATH, statx, close", OverLisafs<WalkStatWorker>, OnHost<HostWalkStat>},
+    {"OpenAt+Close file", OperationClass::kSmall, "OpenAt of a file, descriptor donated; Close",
+     "openat, close", OverLisafs<OpenCloseWorker>, OnHost<HostOpenClose>},
+    {"OpenAt+Close dir", OperationClass::kSmall,
+     "OpenAt of a directory, which neither server donates; Close", "openat, close",
+     OverLisafs<OpenCloseDirWorker>, OnHost<HostOpenCloseDir>},
     Transfer<4096, false>("PRead 4K"),
     Transfer<65536, false>("PRead 64K"),
     Transfer<1048576, false>("PRead 1M"),
     Transfer<4096, true>("PWrite 4K"),
     Transfer<65536, true>("PWrite 64K"),
     Transfer<1048576, true>("PWrite 1M"),
-    {"Getdents64 10k", OperationClass::kListing, "Getdents64 of 65536 bytes until empty, from the start",
-     "lseek, getdents64 of 65536 bytes until empty", OverLisafs<ListingWorker>, OnHost<HostListing>},
+    {"Getdents64 10k", OperationClass::kListing,
+     "Getdents64 of 65536 bytes until empty, from the start",
+     "lseek, getdents64 of 65536 bytes until empty", OverLisafs<ListingWorker>,
+     OnHost<HostListing>},
     {"create+unlink", OperationClass::kSmall, "OpenCreateAt, descriptor donated; UnlinkAt; Close",
      "openat O_CREAT, unlinkat, close", OverLisafs<CreateWorker>, OnHost<HostCreate>},
     {"SetStat", OperationClass::kSmall, "SetStat of the mode", "fchmod", OverLisafs<SetStatWorker>,
@@ -363,14 +389,16 @@ constexpr Operation kOperations[] = {
 };
 
 void MakeFile(int dir, const char* name, size_t bytes) {
-  const UniqueFd file(MustFd(openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644), name));
+  const UniqueFd file(
+      MustFd(openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644), name));
   const std::vector<std::byte> data(bytes, std::byte{'x'});
   PCHECK(write(file.get(), data.data(), bytes) == static_cast<ssize_t>(bytes)) << name;
 }
 
 UniqueFd MakeDir(int parent, const std::string& name) {
   PCHECK(mkdirat(parent, name.c_str(), 0755) == 0) << name;
-  return UniqueFd(MustFd(openat(parent, name.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC), name.c_str()));
+  return UniqueFd(
+      MustFd(openat(parent, name.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC), name.c_str()));
 }
 
 }  // namespace
@@ -385,7 +413,8 @@ void MakeTree(const std::string& dir) {
     for (const char* name : kDeepPath) at = MakeDir(at.get(), name);
   }
   const UniqueFd listed = MakeDir(root.get(), "listed");
-  for (int i = 0; i < kListedEntries; ++i) MakeFile(listed.get(), absl::StrCat("entry-", i).c_str(), 0);
+  for (int i = 0; i < kListedEntries; ++i)
+    MakeFile(listed.get(), absl::StrCat("entry-", i).c_str(), 0);
   sync();  // what the tree's making left behind is not written during the first rounds
 }
 

@@ -1,8 +1,8 @@
-// The operations that are measured: each as LISAFS requests, and as the bare system calls that do the same on the
-// host, which is the floor.
+// The operations that are measured: each as LISAFS requests, and as the bare system calls that do
+// the same on the host, which is the floor.
 //
-// Threads: a Worker is used by one; workers run in parallel, each on files of its own (the listed directory, which
-// nobody changes, is shared).
+// Threads: a Worker is used by one; workers run in parallel, each on files of its own (the listed
+// directory, which nobody changes, is shared).
 // Errors:  an operation that fails ends the program.
 
 #ifndef TEST_BENCH_OPERATIONS_H_

@@ -15,7 +15,7 @@ namespace {
 
 // Medians over the rounds, each figure by itself.
 Sample Medians(const std::vector<Sample>& rounds) {
-  const auto median = [&](double Sample::* field) {
+  const auto median = [&](double Sample::*field) {
     std::vector<double> values;
     for (const Sample& sample : rounds) values.push_back(sample.*field);
     return Median(std::move(values));
@@ -33,7 +33,8 @@ struct Comparison {
   double p50() const { return theirs.p50_ns / ours.p50_ns; }
   double server_cpu() const { return ours.server_cpu_ns / theirs.server_cpu_ns; }
   double whole_cpu() const {
-    return (ours.server_cpu_ns + ours.client_cpu_ns) / (theirs.server_cpu_ns + theirs.client_cpu_ns);
+    return (ours.server_cpu_ns + ours.client_cpu_ns) /
+           (theirs.server_cpu_ns + theirs.client_cpu_ns);
   }
   double of_floor() const { return ours.ops_per_s / floor.ops_per_s; }
 };
@@ -60,8 +61,8 @@ Selection Select(const std::vector<Cell>& cells, const Filter& wanted) {
     const Comparison by = Compare(cell);
     if (found.speeds.empty() || by.speed() < found.slowest) {
       found.slowest = by.speed();
-      found.slowest_name = absl::StrFormat("%s, %s, %d threads", cell.operation->name, WayName(cell.over_channel),
-                                           cell.threads);
+      found.slowest_name = absl::StrFormat("%s, %s, %d threads", cell.operation->name,
+                                           WayName(cell.over_channel), cell.threads);
     }
     found.speeds.push_back(by.speed());
     found.p50s.push_back(by.p50());
@@ -90,8 +91,11 @@ std::vector<Target> Targets(const Report& report) {
   std::vector<Target> targets;
   const auto add_speed = [&](std::string what, const Selection& cells, double mean, double each) {
     if (cells.speeds.empty()) return;
-    targets.push_back({what + ": throughput, geometric mean", GeometricMean(cells.speeds), mean, true, "gVisor's"});
-    if (each > 0) targets.push_back({what + ": throughput, worst", cells.slowest, each, true, cells.slowest_name});
+    targets.push_back({what + ": throughput, geometric mean", GeometricMean(cells.speeds), mean,
+                       true, "gVisor's"});
+    if (each > 0)
+      targets.push_back(
+          {what + ": throughput, worst", cells.slowest, each, true, cells.slowest_name});
   };
   const Selection small = Select(report.cells, of_class(OperationClass::kSmall));
   add_speed("small operations", small, 1.5, 1.0);
@@ -101,21 +105,23 @@ std::vector<Target> Targets(const Report& report) {
   }
   add_speed("Walk 1", Select(report.cells, named("Walk 1")), 2.5, 0);
   add_speed("Getdents64 10k", Select(report.cells, named("Getdents64 10k")), 2.5, 0);
-  add_speed("PRead, PWrite of 64K and more", Select(report.cells, of_class(OperationClass::kBulk)), 1.0, 1.0);
+  add_speed("PRead, PWrite of 64K and more", Select(report.cells, of_class(OperationClass::kBulk)),
+            1.0, 1.0);
   if (!report.starts.empty()) {
     const StartCost& ours = report.starts.front();
     const StartCost& runsc = report.starts.back();
     const double ours_mib = Median(ours.private_kib) / 1024;
     targets.push_back({"idle private memory, MiB", ours_mib, 6, false, ""});
-    targets.push_back({"idle private memory, share", ours_mib * 1024 / Median(runsc.private_kib), 0.25, false,
-                       absl::StrCat("of that of ", runsc.name)});
+    targets.push_back({"idle private memory, share", ours_mib * 1024 / Median(runsc.private_kib),
+                       0.25, false, absl::StrCat("of that of ", runsc.name)});
     targets.push_back({"exec to ready, ms", Median(ours.ready_ms), 10, false, ""});
   }
   return targets;
 }
 
 std::string Rate(double ops_per_s) {
-  return ops_per_s >= 1e4 ? absl::StrFormat("%.0fk", ops_per_s / 1e3) : absl::StrFormat("%.0f", ops_per_s);
+  return ops_per_s >= 1e4 ? absl::StrFormat("%.0fk", ops_per_s / 1e3)
+                          : absl::StrFormat("%.0f", ops_per_s);
 }
 std::string Micros(double ns) {
   return absl::StrFormat("%.*f", ns >= 1e5 ? 0 : ns >= 1e4 ? 1 : 2, ns / 1e3);
@@ -123,10 +129,12 @@ std::string Micros(double ns) {
 
 std::string TableRow(const Cell& cell) {
   const Comparison by = Compare(cell);
-  std::string row = absl::StrFormat("%-18s %-7s %d", cell.operation->name, WayName(cell.over_channel), cell.threads);
+  std::string row = absl::StrFormat("%-18s %-7s %d", cell.operation->name,
+                                    WayName(cell.over_channel), cell.threads);
   for (const Sample* sample : {&by.ours, &by.theirs}) {
-    absl::StrAppendFormat(&row, " |%8s %7s %7s %6s %6s", Rate(sample->ops_per_s), Micros(sample->p50_ns),
-                          Micros(sample->p99_ns), Micros(sample->server_cpu_ns), Micros(sample->client_cpu_ns));
+    absl::StrAppendFormat(&row, " |%8s %7s %7s %6s %6s", Rate(sample->ops_per_s),
+                          Micros(sample->p50_ns), Micros(sample->p99_ns),
+                          Micros(sample->server_cpu_ns), Micros(sample->client_cpu_ns));
   }
   absl::StrAppendFormat(&row, " |%8s %7s %7s", Rate(by.floor.ops_per_s), Micros(by.floor.p50_ns),
                         Micros(by.floor.client_cpu_ns));
@@ -150,77 +158,92 @@ std::string JsonRounds(const std::vector<Sample>& rounds) {
 
 std::string Report::Text() const {
   std::string text = absl::StrFormat(
-      "%s\nmedians of %d rounds of %d ms each, both servers in turn in every round, same client, same tree;\n"
-      "p50, p99 and CPU per operation (server's, client's) in microseconds; x = our throughput / gVisor's,\n"
-      "cpu = our server's CPU per operation / gVisor's, floor = our throughput / that of the bare calls\n\n",
+      "%s\nmedians of %d rounds of %d ms each, both servers in turn in every round, same client, "
+      "same tree;\n"
+      "p50, p99 and CPU per operation (server's, client's) in microseconds; x = our throughput / "
+      "gVisor's,\n"
+      "cpu = our server's CPU per operation / gVisor's, floor = our throughput / that of the bare "
+      "calls\n\n",
       host, rounds, cell_ms);
-  const std::string columns = absl::StrFormat(" |%8s %7s %7s %6s %6s", "ops/s", "p50", "p99", "srv", "cli");
-  absl::StrAppendFormat(&text, "%-28s |%-38s |%-38s |%-24s |\n", "", " ours", " gVisor", " bare calls");
-  absl::StrAppendFormat(&text, "%-18s %-7s %s%s%s |%8s %7s %7s |%6s %6s %6s\n", "operation", "way", "t", columns,
-                        columns, "ops/s", "p50", "cpu", "x", "cpu", "floor");
+  const std::string columns =
+      absl::StrFormat(" |%8s %7s %7s %6s %6s", "ops/s", "p50", "p99", "srv", "cli");
+  absl::StrAppendFormat(&text, "%-28s |%-38s |%-38s |%-24s |\n", "", " ours", " gVisor",
+                        " bare calls");
+  absl::StrAppendFormat(&text, "%-18s %-7s %s%s%s |%8s %7s %7s |%6s %6s %6s\n", "operation", "way",
+                        "t", columns, columns, "ops/s", "p50", "cpu", "x", "cpu", "floor");
   for (const Cell& cell : cells) text += TableRow(cell);
 
-  absl::StrAppend(&text, "\ngeometric means over the small operations (ours / gVisor's; of p50: gVisor's / ours)\n");
+  absl::StrAppend(
+      &text,
+      "\ngeometric means over the small operations (ours / gVisor's; of p50: gVisor's / ours)\n");
   for (const bool over_channel : {true, false}) {
     for (const int threads : {1, 2, 4}) {
       const Selection found = Select(cells, [&](const Cell& cell) {
-        return cell.operation->size_class == OperationClass::kSmall && cell.over_channel == over_channel &&
-               cell.threads == threads;
+        return cell.operation->size_class == OperationClass::kSmall &&
+               cell.over_channel == over_channel && cell.threads == threads;
       });
       if (found.speeds.empty()) continue;
-      absl::StrAppendFormat(
-          &text, "  %-7s %d threads: throughput %.2f, p50 %.2f, server CPU %.2f, server and client CPU %.2f\n",
-          WayName(over_channel), threads, GeometricMean(found.speeds), GeometricMean(found.p50s),
-          GeometricMean(found.server_cpus), GeometricMean(found.whole_cpus));
+      absl::StrAppendFormat(&text,
+                            "  %-7s %d threads: throughput %.2f, p50 %.2f, server CPU %.2f, server "
+                            "and client CPU %.2f\n",
+                            WayName(over_channel), threads, GeometricMean(found.speeds),
+                            GeometricMean(found.p50s), GeometricMean(found.server_cpus),
+                            GeometricMean(found.whole_cpus));
     }
   }
   if (!starts.empty()) {
-    absl::StrAppendFormat(&text, "\n%-28s %9s %14s %15s %15s\n", "fresh, idle, alone (medians)", "ready ms",
-                          "first reply ms", "private KiB", "anonymous KiB");
+    absl::StrAppendFormat(&text, "\n%-28s %9s %14s %15s %15s\n", "fresh, idle, alone (medians)",
+                          "ready ms", "first reply ms", "private KiB", "anonymous KiB");
     for (const StartCost& start : starts) {
-      absl::StrAppendFormat(&text, "%-28s %9s %14.1f %15.0f %15.0f\n", start.name,
-                            start.ready_ms.empty() ? "-" : absl::StrFormat("%.1f", Median(start.ready_ms)),
-                            Median(start.first_reply_ms), Median(start.private_kib), Median(start.anonymous_kib));
+      absl::StrAppendFormat(
+          &text, "%-28s %9s %14.1f %15.0f %15.0f\n", start.name,
+          start.ready_ms.empty() ? "-" : absl::StrFormat("%.1f", Median(start.ready_ms)),
+          Median(start.first_reply_ms), Median(start.private_kib), Median(start.anonymous_kib));
     }
   }
   absl::StrAppend(&text, "\ntargets\n");
   for (const Target& target : Targets(*this)) {
-    absl::StrAppendFormat(&text, "  %-7s %s: %.2f (%s %.2f%s%s)\n", target.reached() ? "reached" : "MISSED",
-                          target.what, target.value, target.at_least ? "at least" : "at most", target.bound,
+    absl::StrAppendFormat(&text, "  %-7s %s: %.2f (%s %.2f%s%s)\n",
+                          target.reached() ? "reached" : "MISSED", target.what, target.value,
+                          target.at_least ? "at least" : "at most", target.bound,
                           target.detail.empty() ? "" : "; ", target.detail);
   }
   return text;
 }
 
 std::string Report::Json() const {
-  std::string json = absl::StrFormat("{\"host\": \"%s\", \"rounds\": %d, \"cell_ms\": %d,\n\"cells\": [\n", host,
-                                     rounds, cell_ms);
+  std::string json = absl::StrFormat(
+      "{\"host\": \"%s\", \"rounds\": %d, \"cell_ms\": %d,\n\"cells\": [\n", host, rounds, cell_ms);
   const auto add_cell = [](std::string* out, const Cell& cell) {
     const Comparison by = Compare(cell);
-    absl::StrAppendFormat(
-        out,
-        "  {\"operation\": \"%s\", \"requests\": \"%s\", \"bare_calls\": \"%s\", \"way\": \"%s\", \"threads\": %d,\n"
-        "   \"throughput_ratio\": %.3f, \"server_cpu_ratio\": %.3f, \"cpu_ratio\": %.3f, \"floor_ratio\": %.3f,\n"
-        "   \"ours\": %s,\n   \"gvisor\": %s,\n   \"floor\": %s}",
-        cell.operation->name, cell.operation->requests, cell.operation->floor, WayName(cell.over_channel),
-        cell.threads, by.speed(), by.server_cpu(), by.whole_cpu(), by.of_floor(), JsonRounds(cell.ours),
-        JsonRounds(cell.theirs), JsonRounds(*cell.floor));
+    absl::StrAppendFormat(out,
+                          "  {\"operation\": \"%s\", \"requests\": \"%s\", \"bare_calls\": \"%s\", "
+                          "\"way\": \"%s\", \"threads\": %d,\n"
+                          "   \"throughput_ratio\": %.3f, \"server_cpu_ratio\": %.3f, "
+                          "\"cpu_ratio\": %.3f, \"floor_ratio\": %.3f,\n"
+                          "   \"ours\": %s,\n   \"gvisor\": %s,\n   \"floor\": %s}",
+                          cell.operation->name, cell.operation->requests, cell.operation->floor,
+                          WayName(cell.over_channel), cell.threads, by.speed(), by.server_cpu(),
+                          by.whole_cpu(), by.of_floor(), JsonRounds(cell.ours),
+                          JsonRounds(cell.theirs), JsonRounds(*cell.floor));
   };
   absl::StrAppend(&json, absl::StrJoin(cells, ",\n", add_cell), "\n],\n\"starts\": [\n");
   const auto add_start = [](std::string* out, const StartCost& start) {
-    absl::StrAppendFormat(out,
-                          "  {\"name\": \"%s\", \"ready_ms\": %.2f, \"first_reply_ms\": %.2f, \"private_kib\": %.0f, "
-                          "\"anonymous_kib\": %.0f}",
-                          start.name, Median(start.ready_ms), Median(start.first_reply_ms),
-                          Median(start.private_kib), Median(start.anonymous_kib));
+    absl::StrAppendFormat(
+        out,
+        "  {\"name\": \"%s\", \"ready_ms\": %.2f, \"first_reply_ms\": %.2f, \"private_kib\": %.0f, "
+        "\"anonymous_kib\": %.0f}",
+        start.name, Median(start.ready_ms), Median(start.first_reply_ms), Median(start.private_kib),
+        Median(start.anonymous_kib));
   };
   absl::StrAppend(&json, absl::StrJoin(starts, ",\n", add_start), "\n],\n\"targets\": [\n");
   const auto add_target = [](std::string* out, const Target& target) {
-    absl::StrAppendFormat(out,
-                          "  {\"what\": \"%s\", \"value\": %.3f, \"bound\": %.3f, \"at_least\": %s, "
-                          "\"reached\": %s, \"detail\": \"%s\"}",
-                          target.what, target.value, target.bound, target.at_least ? "true" : "false",
-                          target.reached() ? "true" : "false", target.detail);
+    absl::StrAppendFormat(
+        out,
+        "  {\"what\": \"%s\", \"value\": %.3f, \"bound\": %.3f, \"at_least\": %s, "
+        "\"reached\": %s, \"detail\": \"%s\"}",
+        target.what, target.value, target.bound, target.at_least ? "true" : "false",
+        target.reached() ? "true" : "false", target.detail);
   };
   absl::StrAppend(&json, absl::StrJoin(Targets(*this), ",\n", add_target), "\n]}\n");
   return json;

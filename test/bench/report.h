@@ -1,5 +1,5 @@
-// What was measured, and how it is shown: a table for people, JSON for programs, and how it stands against the
-// targets.
+// What was measured, and how it is shown: a table for people, JSON for programs, and how it stands
+// against the targets.
 //
 // Threads: one. Units: as the fields say.
 
@@ -28,7 +28,8 @@ struct Cell {
 // A fresh process, several times.
 struct StartCost {
   std::string name;
-  std::vector<double> ready_ms = {};  // to the newline on the ready descriptor; empty if it has none
+  std::vector<double> ready_ms =
+      {};  // to the newline on the ready descriptor; empty if it has none
   std::vector<double> first_reply_ms = {};
   std::vector<double> private_kib = {};  // idle, one connection mounted
   std::vector<double> anonymous_kib = {};

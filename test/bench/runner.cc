@@ -15,8 +15,9 @@
 namespace gofer::bench {
 namespace {
 
-constexpr uint64_t kMinOperations = 3;  // slow operations get at least so many, however short the time
-constexpr uint64_t kWarmUpShare = 10;   // a tenth of the time, not counted
+constexpr uint64_t kMinOperations =
+    3;  // slow operations get at least so many, however short the time
+constexpr uint64_t kWarmUpShare = 10;  // a tenth of the time, not counted
 
 struct ThreadResult {
   Histogram durations;

@@ -1,4 +1,5 @@
-// One measurement: some threads do one operation for a while, and time, durations and processor time are taken.
+// One measurement: some threads do one operation for a while, and time, durations and processor
+// time are taken.
 //
 // Threads: Measure starts its own and returns when they have ended.
 // Units:   nanoseconds, also where fractional.
@@ -23,7 +24,8 @@ struct Sample {
   double server_cpu_ns = 0;  // per operation, of the server's process; 0 without a server
 };
 
-// `make(thread)` makes each thread's worker, in that thread and before the clock runs. `server` may be null.
+// `make(thread)` makes each thread's worker, in that thread and before the clock runs. `server` may
+// be null.
 Sample Measure(int threads, uint64_t duration_ns, const ServerProcess* server,
                absl::FunctionRef<std::unique_ptr<Worker>(int thread)> make);
 

@@ -82,16 +82,17 @@ ServerProcess::ServerProcess(const ServerStart& start) {
   const bool is_runsc = start.kind == ServerStart::Kind::kRunscGofer;
   if (is_runsc) {
     UniqueFd spec = SpecFile(start.root);
-    words.insert(words.end(), {"--TESTONLY-unsafe-nonroot", "gofer", "--bundle", "/tmp", "--apply-caps=false",
-                               "--setup-root=false", absl::StrCat("--spec-fd=", spec.get()),
-                               absl::StrCat("--mounts-fd=", ready_number),
-                               absl::StrCat("--io-fds=", absl::StrJoin(numbers, ","))});
+    words.insert(words.end(),
+                 {"--TESTONLY-unsafe-nonroot", "gofer", "--bundle", "/tmp", "--apply-caps=false",
+                  "--setup-root=false", absl::StrCat("--spec-fd=", spec.get()),
+                  absl::StrCat("--mounts-fd=", ready_number),
+                  absl::StrCat("--io-fds=", absl::StrJoin(numbers, ","))});
     CHECK_EQ(start.num_connections, 1) << "runsc gofer: one root";
     theirs.push_back(std::move(spec));
   } else {
-    words.insert(words.end(),
-                 {absl::StrCat("--root=", start.root), absl::StrCat("--lisafs_fd=", absl::StrJoin(numbers, ",")),
-                  absl::StrCat("--ready_fd=", ready_number)});
+    words.insert(words.end(), {absl::StrCat("--root=", start.root),
+                               absl::StrCat("--lisafs_fd=", absl::StrJoin(numbers, ",")),
+                               absl::StrCat("--ready_fd=", ready_number)});
   }
   theirs.push_back(std::move(ready_theirs));
   std::vector<char*> argv;
@@ -99,7 +100,8 @@ ServerProcess::ServerProcess(const ServerStart& start) {
   argv.push_back(nullptr);
 
   const uint64_t begin = NowNs();
-  // vfork's child borrows our memory: nothing is copied, so our own size does not count as start time.
+  // vfork's child borrows our memory: nothing is copied, so our own size does not count as start
+  // time.
   pid_ = vfork();
   PCHECK(pid_ >= 0) << "vfork";
   if (pid_ == 0) {

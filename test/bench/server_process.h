@@ -1,5 +1,6 @@
-// A LISAFS server as a process of its own, with sockets connected to it: ours, gVisor's server built from its
-// packages (test/bench/peer), or `runsc gofer` itself. What is measured of the process is read from outside.
+// A LISAFS server as a process of its own, with sockets connected to it: ours, gVisor's server
+// built from its packages (test/bench/peer), or `runsc gofer` itself. What is measured of the
+// process is read from outside.
 //
 // Owner:   the caller; the destructor kills what still runs.
 // Threads: one.
@@ -21,8 +22,8 @@ namespace gofer::bench {
 
 struct ServerStart {
   enum class Kind {
-    kFlags,        // --root, --lisafs_fd and --ready_fd, as `gofer serve` and the peer take them
-    kRunscGofer,   // `runsc gofer`, which is asked to skip what needs a container around it
+    kFlags,       // --root, --lisafs_fd and --ready_fd, as `gofer serve` and the peer take them
+    kRunscGofer,  // `runsc gofer`, which is asked to skip what needs a container around it
   };
   Kind kind;
   std::vector<std::string> command;
@@ -43,8 +44,8 @@ class ServerProcess {
   ServerProcess(const ServerProcess&) = delete;
   ServerProcess& operator=(const ServerProcess&) = delete;
 
-  // From before the fork: to the newline on its ready descriptor (0 if it has none), and to the answer to the
-  // first request.
+  // From before the fork: to the newline on its ready descriptor (0 if it has none), and to the
+  // answer to the first request.
   uint64_t ready_ns() const { return ready_ns_; }
   uint64_t first_reply_ns() const { return first_reply_ns_; }
 

@@ -20,7 +20,7 @@ inline constexpr int kWalkedFilesPerDir = 100;
 
 struct WalkSample {
   std::string error = {};  // empty: all of it was walked
-  double entries = 0;  // looked up
+  double entries = 0;      // looked up
   double seconds = 0;
   double server_cpu_s = 0;
   double bytes_per_entry = 0;  // of anonymous memory that the walk has added

@@ -3,9 +3,10 @@
 //
 //   virtiofs_bench --gofer=bazel-bin/gofer/gofer [--daemon='NAME=COMMAND {socket} {dir}']...
 //
-// Every daemon is a process of its own and confines itself as it does in production. QEMU's virtiofsd
-// takes part where it is installed. All have the same cache policy, "auto". They take turns within
-// every round, and who begins changes, so that whatever else the machine does hits all of them.
+// Every daemon is a process of its own and confines itself as it does in production. QEMU's
+// virtiofsd takes part where it is installed. All have the same cache policy, "auto". They take
+// turns within every round, and who begins changes, so that whatever else the machine does hits all
+// of them.
 
 #include <fcntl.h>
 

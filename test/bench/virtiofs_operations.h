@@ -1,5 +1,5 @@
-// The operations that are measured over virtio-fs: each as the requests that a Linux guest sends, and
-// as the bare system calls that do the same on the host, which is the floor.
+// The operations that are measured over virtio-fs: each as the requests that a Linux guest sends,
+// and as the bare system calls that do the same on the host, which is the floor.
 //
 // Threads: one. Errors: an operation that fails ends the program.
 

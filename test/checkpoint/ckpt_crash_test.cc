@@ -104,8 +104,8 @@ TEST_F(CkptCrashTest, TheOrderOfCallsIsOneThatSurvivesAPowerCut) {
     return call.Is("renameat2") || call.Is("renameat") || call.Is("rename");
   });
   ASSERT_NE(renamed, calls.end());
-  // Before it gets its name the gofer has written it, and writes no more when it has synced it. Other
-  // syncs are of what clients have written.
+  // Before it gets its name the gofer has written it, and writes no more when it has synced it.
+  // Other syncs are of what clients have written.
   const auto is_sync = [&](const SystemCall& call) {
     return call.process != command && call.Is("fsync") && call.result == 0;
   };

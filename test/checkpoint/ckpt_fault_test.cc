@@ -3,8 +3,8 @@
 // or is not served at all. And disks that are really full.
 //
 // The calls fail in the shipped programs, by SystemCallTracer: a build with the fault seam would be
-// another program, which CI would have to build and which nobody runs. In CI each call gets two of the
-// errnos, another two in the next place; all of them: --test_env=FAULT_ALL=1.
+// another program, which CI would have to build and which nobody runs. In CI each call gets two of
+// the errnos, another two in the next place; all of them: --test_env=FAULT_ALL=1.
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -61,8 +61,8 @@ class CkptFaultTest : public ::testing::Test {
   SavedGofer world_;
 };
 
-// One save in which the host call number `at`, of those after `connect`, fails. The call that did, if
-// there were so many.
+// One save in which the host call number `at`, of those after `connect`, fails. The call that did,
+// if there were so many.
 std::optional<SystemCall> SaveWithFault(SavedGofer& world, int at, int error, int& status,
                                         std::string& said) {
   world.Begin();

@@ -1,6 +1,6 @@
 // A save while clients do not stop to ask: it is made within two seconds, whatever comes in
-// before waits, and no request is lost or half done. One that does not end makes the save fail at its
-// deadline, and nothing else.
+// before waits, and no request is lost or half done. One that does not end makes the save fail at
+// its deadline, and nothing else.
 
 #include <fcntl.h>
 

@@ -2,10 +2,13 @@
 // one, made on another machine, with a client of each kind that has open all that can be open. And
 // what a version does not know it refuses, and says which one would.
 //
-// When the format changes, the image of the version before stays, and one of the new version is added:
-//   bazel test //test/checkpoint:ckpt_versions_test --test_env=CKPT_WRITE_IMAGE=$PWD/test/checkpoint/testdata/1.1.img
-// writes it and then reads it as any other. What is in the tree and in the image is said by MakeTree and
-// Fill below; to add to it is to make another test of the same kind, for images cannot be made anew.
+// When the format changes, the image of the version before stays, and one of the new version is
+// added:
+//   bazel test //test/checkpoint:ckpt_versions_test
+//   --test_env=CKPT_WRITE_IMAGE=$PWD/test/checkpoint/testdata/1.1.img
+// writes it and then reads it as any other. What is in the tree and in the image is said by
+// MakeTree and Fill below; to add to it is to make another test of the same kind, for images cannot
+// be made anew.
 
 #include <fcntl.h>
 #include <stdlib.h>

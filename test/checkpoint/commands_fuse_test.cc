@@ -1,5 +1,5 @@
-// The commands as processes, for FUSE clients: a mount of this machine, and a guest by vhost-user, go
-// on with the next gofer, and who has files open there does not notice.
+// The commands as processes, for FUSE clients: a mount of this machine, and a guest by vhost-user,
+// go on with the next gofer, and who has files open there does not notice.
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -119,8 +119,8 @@ class SuccessionTest : public ::testing::Test {
 
 // ---- A mount that the caller keeps
 
-// Somebody who uses the mount. A process of its own: a gofer is forked from the test, and would close
-// the test's files, which waits for a gofer, before it is one. Dies of a failed CHECK.
+// Somebody who uses the mount. A process of its own: a gofer is forked from the test, and would
+// close the test's files, which waits for a gofer, before it is one. Dies of a failed CHECK.
 class Program {
  public:
   class Pauser {

@@ -1,6 +1,6 @@
-// A mount of this machine outlives who serves it: the descriptor of /dev/fuse is kept, the session is
-// saved, and another one, in another Filesystem, goes on. Who has files open on the mount does not
-// notice.
+// A mount of this machine outlives who serves it: the descriptor of /dev/fuse is kept, the session
+// is saved, and another one, in another Filesystem, goes on. Who has files open on the mount does
+// not notice.
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -164,7 +164,8 @@ FileId KnownTree::Make(const std::string& path, uint32_t type, size_t size) {
     PCHECK(mkfifo(at.c_str(), 0644) == 0);
   }
   PCHECK(lchown(at.c_str(), file, 0) == 0);
-  // Few different ones, so that many files differ in nothing that a restore looks at but themselves.
+  // Few different ones, so that many files differ in nothing that a restore looks at but
+  // themselves.
   SetTime(path, {.tv_sec = kLongAgo + static_cast<time_t>(Below(2)), .tv_nsec = 123'456'789});
   return file;
 }

@@ -1,10 +1,10 @@
-// KnownTree: a random tree of files of which each is known by a number of its own, and what a host may
-// do to it behind a gofer's back.
+// KnownTree: a random tree of files of which each is known by a number of its own, and what a host
+// may do to it behind a gofer's back.
 //
-// The number is the file's owner: it stays with the file wherever it goes and whatever is written to
-// it, no other file ever gets it, and a client can see it. What was last written to a file is known
-// too. So whoever is handed a file can say which one it is, without a look at names, inode numbers or
-// times, which are what the gofer under test goes by.
+// The number is the file's owner: it stays with the file wherever it goes and whatever is written
+// to it, no other file ever gets it, and a client can see it. What was last written to a file is
+// known too. So whoever is handed a file can say which one it is, without a look at names, inode
+// numbers or times, which are what the gofer under test goes by.
 //
 // Owner:   of nothing on the disk: the directory is the caller's, a mount of its own that goes with
 //          those that were made in it.
@@ -53,14 +53,14 @@ class KnownTree {
 
   // Does one thing to something in the tree; says what.
   std::string Mutate();
-  // Only what can be told by name, type, size and modification time, of regular files: whatever else
-  // becomes of a copy of a tree, nobody can see.
+  // Only what can be told by name, type, size and modification time, of regular files: whatever
+  // else becomes of a copy of a tree, nobody can see.
   std::string MutateVisibly();
   // Removes a regular file, and makes others until one of them has its inode number; that one takes
   // its name, size and modification time. False if the host gave other numbers.
   bool ReuseNumber(const std::string& path);
-  // Puts a copy of all into the empty directory `root`, on whatever file system that is, and goes on
-  // there: names, owners, modes, times, hard links.
+  // Puts a copy of all into the empty directory `root`, on whatever file system that is, and goes
+  // on there: names, owners, modes, times, hard links.
   void MoveToCopy(std::string root);
 
   // How often each thing was done, by the words that Mutate says it with.

@@ -1,5 +1,5 @@
-// A LISAFS client's ids outlive the server: what it could name before the save it can name after the
-// restore, in another Filesystem behind another socket.
+// A LISAFS client's ids outlive the server: what it could name before the save it can name after
+// the restore, in another Filesystem behind another socket.
 
 #include <fcntl.h>
 #include <sys/socket.h>

@@ -1,5 +1,6 @@
 // What a client changes between the preparation of a save and its record is in the record: each
-// operation that changes a file, over LISAFS and FUSE, with every file in use held against the host.
+// operation that changes a file, over LISAFS and FUSE, with every file in use held against the
+// host.
 
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -66,7 +67,8 @@ class World {
       (void)Fd(path);
       (void)Node(path);
     }
-    // So that times that are changed from now on are others: the kernel's clock for files is coarse.
+    // So that times that are changed from now on are others: the kernel's clock for files is
+    // coarse.
     absl::SleepFor(absl::Milliseconds(20));
   }
 

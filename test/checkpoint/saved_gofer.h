@@ -1,5 +1,5 @@
-// SavedGofer: a gofer process with a client that has files open, an image of it that is there already,
-// and one that is to take its place: what tests begin with that let a save go wrong.
+// SavedGofer: a gofer process with a client that has files open, an image of it that is there
+// already, and one that is to take its place: what tests begin with that let a save go wrong.
 //
 //   SavedGofer world;
 //   world.Begin();                                   // serving, and an image of that: the old one
@@ -32,7 +32,8 @@ class SavedGofer {
 
   SavedGofer();
 
-  // Starts a gofer with a client, unless one serves. In the directory of images is the old one, alone.
+  // Starts a gofer with a client, unless one serves. In the directory of images is the old one,
+  // alone.
   void Begin();
   // The command that saves it to where the old image is, and the gofer, for a SystemCallTracer.
   Traced Save(bool leave_running = true) const;

@@ -1,10 +1,10 @@
 // The truth campaign: a random tree with random open state is saved, the host changes it behind the
-// gofer's back, and it is restored. Whatever has happened, a client that goes on with its ids gets the
-// file that it had, or is told that it does not; never another one. And what is said of each file is
-// what is true of it, told beforehand as at the restore.
+// gofer's back, and it is restored. Whatever has happened, a client that goes on with its ids gets
+// the file that it had, or is told that it does not; never another one. And what is said of each
+// file is what is true of it, told beforehand as at the restore.
 //
-// Each round is a function of its number and the seed (but for which inode numbers the host gives), so
-// that a failure is made again by them. More rounds, or others:
+// Each round is a function of its number and the seed (but for which inode numbers the host gives),
+// so that a failure is made again by them. More rounds, or others:
 //   bazel test //test/checkpoint:truth_test --test_env=TRUTH_ROUNDS=20000 --test_env=TRUTH_SEED=7
 
 #include <fcntl.h>
@@ -74,8 +74,8 @@ struct Counts {
   std::map<std::string, uint64_t> mutations;  // as KnownTree calls them
 };
 
-// Where the trees of the rounds are: a disk, which uses inode numbers again, and a memory file system.
-// Each round's is a mount of its own, so that all mounts in it go with it.
+// Where the trees of the rounds are: a disk, which uses inode numbers again, and a memory file
+// system. Each round's is a mount of its own, so that all mounts in it go with it.
 class Places {
  public:
   Places() {
@@ -229,8 +229,8 @@ class Round {
     ++counts_.refused_saves;
   }
 
-  // Which file each row is. The client holds all that it has walked through, so there is no row that
-  // nobody holds.
+  // Which file each row is. The client holds all that it has walked through, so there is no row
+  // that nobody holds.
   void KnowRows() {
     const auto& names = image_.files.dentries;
     paths_.assign(1, "");
@@ -302,8 +302,8 @@ class Round {
     if (seen->second.file == files_[row] || (is_copied_ && !IsHidden(row))) return &seen->second;
     return nullptr;
   }
-  // Where a file is found by who looks through the tree for its inode number: a listing does not say
-  // what is mounted on a name, and only directories are looked into all the same.
+  // Where a file is found by who looks through the tree for its inode number: a listing does not
+  // say what is mounted on a name, and only directories are looked into all the same.
   static std::vector<std::string> PlacesOf(FileId file, const Scan& scan) {
     std::vector<std::string> places;
     for (const auto& [path, seen] : scan) {

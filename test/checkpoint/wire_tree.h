@@ -1,6 +1,6 @@
 // WireTree: an image's payload taken apart into its fields, and put together again. What stands
-// between is changed one field at a time: so a digest can fit, lengths add up, and still one thing is
-// not what a gofer would have written.
+// between is changed one field at a time: so a digest can fit, lengths add up, and still one thing
+// is not what a gofer would have written.
 //
 // Threads: safe. Source: image.proto; the wire format of protobuf.
 

@@ -1,10 +1,10 @@
-// A thread of another process that makes the system calls it is told to, as one that an attacker has
-// taken over would: by ptrace, between two instructions of its own.
+// A thread of another process that makes the system calls it is told to, as one that an attacker
+// has taken over would: by ptrace, between two instructions of its own.
 //
 // The binary is the one that ships; nothing in it knows of this.
 //
-// Owner:   lets the thread go on where it was. Threads: one, always the same. Errors: what fails ends
-//          the test at once.
+// Owner:   lets the thread go on where it was. Threads: one, always the same. Errors: what fails
+//          ends the test at once.
 // Source:  ptrace(2); the x86-64 system call convention.
 
 #ifndef TEST_ESCAPE_PUPPET_H_

@@ -1,6 +1,6 @@
-// Fuzzes what reads an image. Input: a payload, whose digest is made to fit; mutated by fields, so that
-// most of it gets past the parser. What is accepted is written to the same values again, is shown to a
-// person without a complaint, and names no place outside the tree.
+// Fuzzes what reads an image. Input: a payload, whose digest is made to fit; mutated by fields, so
+// that most of it gets past the parser. What is accepted is written to the same values again, is
+// shown to a person without a complaint, and names no place outside the tree.
 
 #include <sys/stat.h>
 

@@ -1,5 +1,6 @@
-// Fuzzes the control socket's end in the gofer: whatever a client sends before it hangs up, messages
-// are received whole or refused, with no descriptor left over, and what was received can be sent on.
+// Fuzzes the control socket's end in the gofer: whatever a client sends before it hangs up,
+// messages are received whole or refused, with no descriptor left over, and what was received can
+// be sent on.
 // Input: frames, each as [descriptors][size, 2 bytes][bytes]; the size that is sent may be more or
 // less than the bytes that follow, by the highest bits of the first byte.
 

@@ -1,6 +1,6 @@
 // Fuzzes the vhost-user back-end: whatever a front-end sends before it hangs up, with descriptors
-// anywhere, Serve returns, every reply is well formed, and nothing is left open. Input: frames, each
-// as [id][flags][descriptors][size, 2 bytes][payload].
+// anywhere, Serve returns, every reply is well formed, and nothing is left open. Input: frames,
+// each as [id][flags][descriptors][size, 2 bytes][payload].
 
 #include <sys/eventfd.h>
 #include <sys/mman.h>

@@ -1,12 +1,12 @@
-// The host fails: each call that a gofer makes of it for a sandbox or a guest fails once, with
-// each of several errnos; all are interrupted again and again; reads and writes end after one byte.
-// What a client sees then is the errno of the host, or nothing of it; what was to be made and could not
-// is not there; nothing is left open, and the next one is served.
+// The host fails: each call that a gofer makes of it for a sandbox or a guest fails once,
+// with each of several errnos; all are interrupted again and again; reads and writes end after one
+// byte. What a client sees then is the errno of the host, or nothing of it; what was to be made and
+// could not is not there; nothing is left open, and the next one is served.
 //
 // The calls fail in the shipped program, see SystemCallTracer; a build with the fault seam would be
 // another one. In CI each call gets two of the errnos, its neighbours others; all of them:
-// --test_env=FAULT_ALL=1. Calls by which the gofer speaks to its peers are a sweep of their own: then
-// the connection may end. seam_sites.h says of each call of gofer/sys which sweep it is in.
+// --test_env=FAULT_ALL=1. Calls by which the gofer speaks to its peers are a sweep of their own:
+// then the connection may end. seam_sites.h says of each call of gofer/sys which sweep it is in.
 
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -215,8 +215,8 @@ class FaultSweepTest : public ::testing::Test {
       return false;
     return absl::Now() - begin < absl::Seconds(1);
   }
-  // Files that the serving process has open, without those that it merely remembers. A socket is closed
-  // some time after its peer was, so they are not counted.
+  // Files that the serving process has open, without those that it merely remembers. A socket is
+  // closed some time after its peer was, so they are not counted.
   size_t OpenFiles() {
     GoferProcess purge({.arguments = {"purge", "--control_socket=" + run_.At("control")}});
     EXPECT_EQ(purge.Wait(), 0) << purge.Stderr();

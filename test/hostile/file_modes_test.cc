@@ -1,6 +1,6 @@
 // Set-id bits, capabilities and owners over the life of a file: who writes to a program takes its
-// privileges away, a new file is nobody's open door for a moment, and ids that are none are not made
-// into others. Attacks.
+// privileges away, a new file is nobody's open door for a moment, and ids that are none are not
+// made into others. Attacks.
 //
 // Source: spec/security.md s.2 and s.10; spec/fuse.md s.7 and s.10.
 
@@ -87,8 +87,8 @@ TEST_P(FileModes, NothingIsOpenWhileItIsMade) {
   EXPECT_EQ(open_doors, 0);
 }
 
-// The group of a set-group-ID directory is the new file's. A guest's user that is not a member makes
-// no program that runs as the group; what a sandbox's user may, the sentry has decided.
+// The group of a set-group-ID directory is the new file's. A guest's user that is not a member
+// makes no program that runs as the group; what a sandbox's user may, the sentry has decided.
 TEST_P(FileModes, SetGroupIdDirectory) {
   tree_.Mkdir("served/dir");
   ASSERT_EQ(chown(tree_.At("served/dir").c_str(), 0, 77), 0);
@@ -134,8 +134,8 @@ TEST_P(FileModes, MinusOneIsNoId) {
   }
 }
 
-// A sandbox's sentry takes bits away by itself, and may keep them: the gofer does not meddle. What a
-// guest's write does is below.
+// A sandbox's sentry takes bits away by itself, and may keep them: the gofer does not meddle. What
+// a guest's write does is below.
 class FileModesOfASentry : public FileModes {};
 
 TEST_P(FileModesOfASentry, AWriteChangesNoBits) {

@@ -1,5 +1,5 @@
-// One well-formed request for every operation of FUSE, to be cut, bent and sent to where it does not
-// belong.
+// One well-formed request for every operation of FUSE, to be cut, bent and sent to where it does
+// not belong.
 //
 // Source: linux/fuse.h 7.41; spec/fuse.md s.3 and s.4.
 

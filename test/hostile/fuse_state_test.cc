@@ -174,7 +174,8 @@ TEST_F(FuseStateTest, HandlesThatWereNeverGiven) {
   EXPECT_EQ(tree_.Snapshot(), before_);
 }
 
-// A directory is not read as a file, nor a file as a directory, nor written what was opened to read.
+// A directory is not read as a file, nor a file as a directory, nor written what was opened to
+// read.
 TEST_F(FuseStateTest, HandlesOfAnotherKind) {
   EXPECT_NE(ErrorOf(client().Read(files_.dir, files_.dir_handle, 0, 100)), 0);
   EXPECT_NE(ErrorOf(client().Write(files_.dir, files_.dir_handle, 0, "x")), 0);

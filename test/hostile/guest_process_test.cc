@@ -1,5 +1,6 @@
-// The shipped binary, confined as in production, with a hostile guest on one socket and an honest one
-// on another: whatever the one does, the other is served, and the process ends when both have gone.
+// The shipped binary, confined as in production, with a hostile guest on one socket and an honest
+// one on another: whatever the one does, the other is served, and the process ends when both have
+// gone.
 //
 // Source: spec/security.md s.10; spec/vhost-user-fs.md s.6.4, s.11 and s.22.
 

@@ -1,5 +1,5 @@
-// What every test with a hostile guest watches: a second guest, which is honest, is answered within a
-// second, the hostile one's honest queue too where that can be, nothing beside the served tree is
+// What every test with a hostile guest watches: a second guest, which is honest, is answered within
+// a second, the hostile one's honest queue too where that can be, nothing beside the served tree is
 // touched, and descriptors and threads go back to what they were.
 //
 //   class MyTest : public HostileGuestTest {};

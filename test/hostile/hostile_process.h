@@ -1,6 +1,6 @@
 // What a test with a hostile client of a whole gofer process watches: an honest client is answered
-// within a second, and threads, descriptors and files go back to what they were when the others have
-// gone.
+// within a second, and threads, descriptors and files go back to what they were when the others
+// have gone.
 //
 //   class MyTest : public HostileProcessTest {};
 //   TEST_F(MyTest, Name) { Start({"--max_nodes=500"}); ...; }   // TearDown checks

@@ -62,7 +62,8 @@ class HungFsTest : public HostileProcessTest {
     umount2(tree_.At("mnt/hung").c_str(), MNT_DETACH);
   }
 
-  // As many clients that ask for what is mounted there, each in a thread, every other over a channel.
+  // As many clients that ask for what is mounted there, each in a thread, every other over a
+  // channel.
   void Stall(int clients) {
     for (int i = 0; i < clients; ++i) {
       hostile_.push_back(Connect());
@@ -104,8 +105,9 @@ TEST_F(HungFsTest, StallsWhoAsksAndNobodyElse) {
   gofer_->Signal(SIGKILL);
 }
 
-// The directory that it is mounted in is none of a hung file system: who looks there for what is mounted
-// keeps nobody else from names in it, whatever these do with them, nor do these keep each other.
+// The directory that it is mounted in is none of a hung file system: who looks there for what is
+// mounted keeps nobody else from names in it, whatever these do with them, nor do these keep each
+// other.
 TEST_F(HungFsTest, NamesBesideItAreLookedUpAndChanged) {
   for (const char* const name : {"mnt/a", "mnt/b"}) tree_.Write(name, "content");
   Stall(4);
@@ -211,8 +213,8 @@ TEST_F(HungBelowMountTest, NamesBesideItAreLookedUpAndChanged) {
     change_from_sandbox("s");
   }
   EXPECT_LT(absl::Now() - start, absl::Seconds(2));
-  // Now the mount's own client asks for it. Its kernel lets nobody change a directory while it waits
-  // for a lookup there; but look, and others may do both.
+  // Now the mount's own client asks for it. Its kernel lets nobody change a directory while it
+  // waits for a lookup there; but look, and others may do both.
   waiting_.emplace_back([this] { EXPECT_EQ(access(fuse_.At("mnt/hung").c_str(), F_OK), -1); });
   absl::SleepFor(absl::Milliseconds(50));
   start = absl::Now();

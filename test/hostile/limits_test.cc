@@ -1,5 +1,6 @@
-// Clients that take all they can get: each limit is reached, answers as documented, and holds nobody
-// else up; when they have gone, everything is given back. Attacks.
+// Clients that take all they can get: each limit is reached, answers as documented, and holds
+// nobody else up; when they have gone, everything is given back. Attacks,
+//
 //
 // A guest that opens and looks up all it can is in guest_process_test.
 //
@@ -133,8 +134,8 @@ TEST_F(LimitsTest, ConnectionsByFlag) {
   ExpectHonestServed();
 }
 
-// What each thing that a client can have costs, so that all that there may be of them fits: a million
-// names in 512 MiB, and a connection in its windows and the two buffers of its socket.
+// What each thing that a client can have costs, so that all that there may be of them fits: a
+// million names in 512 MiB, and a connection in its windows and the two buffers of its socket.
 TEST_F(LimitsTest, Memory) {
   constexpr int kNames = 1000;
   constexpr size_t kClients = 5;

@@ -1,5 +1,5 @@
-// Frames: extreme lengths, slow senders, unknown ids, requests out of order. The stream stays in step
-// or the connection ends; nothing grows, and nobody else notices. Cuts at every byte are in
+// Frames: extreme lengths, slow senders, unknown ids, requests out of order. The stream stays in
+// step or the connection ends; nothing grows, and nobody else notices. Cuts at every byte are in
 // client_death_test. Attacks.
 //
 // Source: spec/security.md s.3, s.7 and s.10.

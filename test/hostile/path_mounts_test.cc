@@ -1,7 +1,7 @@
-// The view of a gofer is frozen when it starts, and is of the right directory: mounts that come later
-// do not show, and a path that somebody exchanges during the start leads to the right root or to no
-// start. Attacks. The descriptors' directory and a second chroot are in
-// //test/escape.
+// The view of a gofer is frozen when it starts, and is of the right directory: mounts that come
+// later do not show, and a path that somebody exchanges during the start leads to the right root or
+// to no start. Attacks. The descriptors' directory and a second chroot are
+// in //test/escape.
 //
 // Source: spec/security.md s.1 steps 5 and 7, s.10.
 

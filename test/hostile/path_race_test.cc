@@ -67,8 +67,8 @@ class PathRace : public PeerTest {
   void ExpectInside(const ErrnoOr<Node>& node) {
     if (node.ok()) ExpectInside(*node);
   }
-  // A file is opened and nothing else is. Who looked it up without opening it (FUSE) may be told that
-  // its name leads elsewhere by now.
+  // A file is opened and nothing else is. Who looked it up without opening it (FUSE) may be told
+  // that its name leads elsewhere by now.
   static void ExpectOpenedAsFound(const Node& node, const ErrnoOr<Peer::File>& open) {
     if (!S_ISREG(node.mode)) {
       EXPECT_FALSE(open.ok());

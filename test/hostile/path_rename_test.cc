@@ -143,8 +143,8 @@ TEST_P(PathRename, Storm) {
   EXPECT_EQ(files, static_cast<int>(kDirs));
 }
 
-// The deepest tree for which this process may have a descriptor each: 20 000 levels where the machine
-// lets it.
+// The deepest tree for which this process may have a descriptor each: 20 000 levels where the
+// machine lets it.
 class PathRenameDeep : public PathRename {
  protected:
   explicit PathRenameDeep(const PeerOptions& options = {}) : PathRename(options) {

@@ -1,10 +1,10 @@
-// The list of system calls: every number that there is, from the thread that installed the filter and
-// from one that came later, numbers of other ABIs, and for every rule about an argument a value that
-// breaks it. Whatever the table does not name ends the process. Attack.
+// The list of system calls: every number that there is, from the thread that installed the filter
+// and from one that came later, numbers of other ABIs, and for every rule about an argument a value
+// that breaks it. Whatever the table does not name ends the process. Attack.
 //
-// What rules let pass is in //gofer/server:seccomp_filter_test. Left out: that no rule is unused, as
-// some are for kernels and C libraries that are not this machine's; each says its reason instead, in
-// SECURITY.md.
+// What rules let pass is in //gofer/server:seccomp_filter_test. Left out: that no rule is unused,
+// as some are for kernels and C libraries that are not this machine's; each says its reason
+// instead, in SECURITY.md.
 //
 // Source: spec/security.md s.1 step 12 and s.10.
 
@@ -155,7 +155,8 @@ bool Fits(const SeccompRule& rule, const Arguments& arguments) {
                      [&](const Condition& condition) { return Fits(condition, arguments); });
 }
 
-// For each condition of each rule: the other conditions hold and this one does not. With all that options can add, so that no rule is left out.
+// For each condition of each rule: the other conditions hold and this one does not. With all that
+// options can add, so that no rule is left out.
 TEST(SeccompList, EveryConditionOfEveryRule) {
   int tried = 0;
   for (const SeccompRule& rule : SeccompRules()) {

@@ -1,8 +1,8 @@
 // Monitors that go in every state, and come again: nothing is left of them. And messages that no
 // monitor sends: an answer that says no, or the end of that connection. Attacks.
 //
-// Source: spec/security.md s.10 vu_reconnect_test and vu_message_test; spec/vhost-user-fs.md s.2, s.22
-// and s.23 (12).
+// Source: spec/security.md s.10 vu_reconnect_test and vu_message_test; spec/vhost-user-fs.md s.2,
+// s.22 and s.23 (12).
 
 #include <fcntl.h>
 #include <poll.h>
@@ -165,8 +165,8 @@ TEST_F(VuReconnectTest, AMessageInManyPieces) {
   EXPECT_EQ(Must(frontend.Receive(MessageId::kGetFeatures)).payload.size(), 8u);
 }
 
-// Every number with every size, filled with what would be large numbers, small ones, and descriptors
-// nobody asked for.
+// Every number with every size, filled with what would be large numbers, small ones, and
+// descriptors nobody asked for.
 TEST_F(VuReconnectTest, EveryMessageOfEverySize) {
   const UniqueFd stray(memfd_create("stray", MFD_CLOEXEC));
   for (uint32_t id = 0; id < 60; ++id) {

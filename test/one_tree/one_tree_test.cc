@@ -287,8 +287,8 @@ TEST_F(OneTreeTest, AllAtOnce) {
           error = ErrorOf(next() % 2 == 0 ? view.Rename("a/x", "b/x") : view.Rename("b/x", "a/x"));
           break;
       }
-      // ESTALE: a name that was looked up before it was moved; EINVAL: LISAFS's word for a file that
-      // is deleted.
+      // ESTALE: a name that was looked up before it was moved; EINVAL: LISAFS's word for a file
+      // that is deleted.
       if (error != 0 && error != ENOENT && error != EEXIST && error != ENOTEMPTY &&
           error != ESTALE && error != EINVAL) {
         ADD_FAILURE() << view.name() << ": " << Errno(error).ToString();

@@ -1,5 +1,5 @@
-// View: the served tree as one kind of client sees it, by path and with the same verbs for all kinds:
-// a folder (the host's own, or a mount on /dev/fuse), a LISAFS client, a virtio-fs guest.
+// View: the served tree as one kind of client sees it, by path and with the same verbs for all
+// kinds: a folder (the host's own, or a mount on /dev/fuse), a LISAFS client, a virtio-fs guest.
 //
 // Nothing is remembered between calls: each looks its path up anew. What a client holds open is an
 // OpenFile.

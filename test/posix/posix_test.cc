@@ -186,8 +186,8 @@ TEST_F(PosixTest, CacheAlwaysWithWriteback) {
   ExpectSame(kKnownOfWriteback);
 }
 
-// Of locks that are the host's a client is not told who has them, and a circle of waiting is seen by
-// nobody.
+// Of locks that are the host's a client is not told who has them, and a circle of waiting is seen
+// by nobody.
 TEST_F(PosixTest, HostsLocks) {
   Run({"--only=sharing/lock"}, {"--posix_locks", "--flock_locks"});
   for (auto& [name, result] : plain_) {

@@ -1,9 +1,9 @@
-// Actor: one client of the soak, who does things at random in parts of a tree, and knows from a model
-// what each must come to.
+// Actor: one client of the soak, who does things at random in parts of a tree, and knows from a
+// model what each must come to.
 //
-// Parts of the tree are Regions. Several actors may act in one: each operation and what the model makes
-// of it are one step, so that every answer is known exactly, whoever did what came before. Regions of
-// their own let actors act at the same time.
+// Parts of the tree are Regions. Several actors may act in one: each operation and what the model
+// makes of it are one step, so that every answer is known exactly, whoever did what came before.
+// Regions of their own let actors act at the same time.
 //
 // Owner:   the caller; Regions and the View outlive it.
 // Threads: one for each actor.

@@ -1,5 +1,5 @@
-// Clients of the soak: one kind for each way in, and the host's own. Each acts as long as it is asked
-// to, and can die in the way of its kind and come again.
+// Clients of the soak: one kind for each way in, and the host's own. Each acts as long as it is
+// asked to, and can die in the way of its kind and come again.
 //
 // Owner:   the caller; the gofer whose ways they use, and the regions, outlive them.
 // Threads: one for each.
@@ -89,7 +89,8 @@ class GuestSoakClient final : public Client {
   one_tree::GuestView view_;
 };
 
-// A program on this machine: through a mount, or beside it. When it dies, the kernel closes its files.
+// A program on this machine: through a mount, or beside it. When it dies, the kernel closes its
+// files.
 class FolderSoakClient final : public Client {
  public:
   FolderSoakClient(std::unique_ptr<one_tree::FolderView> view, std::vector<Ground> grounds,
@@ -105,9 +106,9 @@ class FolderSoakClient final : public Client {
   const std::unique_ptr<one_tree::FolderView> view_;
 };
 
-// A folder that others change as well behind the kernel's back. Linux cannot move a directory that it
-// knows by another name while it renames something itself (fs/dcache.c, __d_unalias), and says ESTALE
-// until somebody has looked.
+// A folder that others change as well behind the kernel's back. Linux cannot move a directory that
+// it knows by another name while it renames something itself (fs/dcache.c, __d_unalias), and says
+// ESTALE until somebody has looked.
 class MountView final : public one_tree::FolderView {
  public:
   using FolderView::FolderView;

@@ -1,11 +1,12 @@
 // Model: what a tree must be after what was done to it, and what whoever did it must be told.
 //
-// A verb says which errors it may fail with; with none it must succeed, and the model has done it too.
-// There may be several where more than one thing is wrong: which is seen first is the kernel's affair.
+// A verb says which errors it may fail with; with none it must succeed, and the model has done it
+// too. There may be several where more than one thing is wrong: which is seen first is the kernel's
+// affair.
 //
 // It knows regular files, directories and symlinks, with their content, permissions, hard links and
-// inode numbers. No path may lead through a symlink, and none may be written to, resized or chmod'ed:
-// clients differ in whether they follow it.
+// inode numbers. No path may lead through a symlink, and none may be written to, resized or
+// chmod'ed: clients differ in whether they follow it.
 //
 // Owner:   the caller. Nodes live on while somebody holds them, as open files do.
 // Threads: one at a time.

@@ -1,9 +1,9 @@
 // The soak: one gofer process with all its ways in on one tree, for minutes or hours. Two LISAFS
-// clients, a virtio-fs guest and this machine's kernel do things at random, each in a part of the tree
-// of its own and all in one that they share; the host changes a part that they only read. A model says
-// what each answer must be. Meanwhile the gofer is saved every ten seconds, and clients die and come
-// again. In the end nothing of it is left: no name, no descriptor, no thread; and memory has not grown,
-// by its slope in runs of ten minutes and more.
+// clients, a virtio-fs guest and this machine's kernel do things at random, each in a part of the
+// tree of its own and all in one that they share; the host changes a part that they only read. A
+// model says what each answer must be. Meanwhile the gofer is saved every ten seconds, and clients
+// die and come again. In the end nothing of it is left: no name, no descriptor, no thread; and
+// memory has not grown, by its slope in runs of ten minutes and more.
 //
 //   tools/soak --minutes=60                       # as fast as it goes
 //   bazel test //test/soak:soak_test --test_env=SOAK_SECONDS=600 --test_env=SOAK_PACE=100
@@ -66,7 +66,8 @@ constexpr size_t kWorkers = 1;
 // How long clients live, in operations.
 constexpr uint64_t kMinLife = 300;
 constexpr uint64_t kMaxLife = 3000;
-// A slope can be told from what threads and buffers still come to need: 64 KiB are three new stacks.
+// A slope can be told from what threads and buffers still come to need: 64 KiB are three new
+// stacks.
 constexpr absl::Duration kSlopeNeeds = absl::Minutes(10);
 // What may come to be needed in a shorter run.
 constexpr double kMaxGrowthKib = 4096;
@@ -108,9 +109,9 @@ double Slope(const std::vector<Sample>& samples) {
   return down == 0 ? 0 : up / down;
 }
 
-// Whether a save said no because of files that cannot be saved, as they may come to be at any time: a
-// directory that is gone and open; a file of which a client knows no name that is left; and one whose
-// directory the host takes away at that moment.
+// Whether a save said no because of files that cannot be saved, as they may come to be at any time:
+// a directory that is gone and open; a file of which a client knows no name that is left; and one
+// whose directory the host takes away at that moment.
 bool IsRefusal(const absl::Status& saved) {
   constexpr absl::string_view kIntroduction = " files cannot be saved: ";
   const size_t list = saved.message().find(kIntroduction);
@@ -269,8 +270,8 @@ class SoakTest : public ::testing::Test {
 
   // ---- the end of it
 
-  // Everybody leaves, all have seen the same, and the tree is emptied through the mount, so that the
-  // kernel has nothing more to know. What is held then.
+  // Everybody leaves, all have seen the same, and the tree is emptied through the mount, so that
+  // the kernel has nothing more to know. What is held then.
   Resources Rest() {
     for (const auto& region : regions_) {
       for (const auto& client : clients_) {
@@ -291,7 +292,8 @@ class SoakTest : public ::testing::Test {
     return Settle();
   }
 
-  // What happens behind the answers is over when nothing changes any more. Then only the root is known.
+  // What happens behind the answers is over when nothing changes any more. Then only the root is
+  // known.
   Resources Settle() {
     Resources before, now;
     for (int i = 0; i < 100; ++i) {

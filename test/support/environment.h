@@ -11,7 +11,8 @@
 
 namespace gofer::testing {
 
-// The number in the variable `name`, or `otherwise` where there is none. Anything else ends the test.
+// The number in the variable `name`, or `otherwise` where there is none. Anything else ends the
+// test.
 inline uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
   const char* const text = std::getenv(name);
   uint64_t value = otherwise;

@@ -1,6 +1,8 @@
-// Runs a part of a test in a child process: where it confines itself for good, dies, or needs namespaces of its own.
+// Runs a part of a test in a child process: where it confines itself for good, dies, or needs
+// namespaces of its own.
 //
-// Threads: call it while the test has one thread. Errors: what the child EXPECTs and does not get makes its status 1.
+// Threads: call it while the test has one thread. Errors: what the child EXPECTs and does not get
+// makes its status 1.
 
 #ifndef TEST_SUPPORT_FORKED_H_
 #define TEST_SUPPORT_FORKED_H_

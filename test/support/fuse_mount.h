@@ -1,8 +1,10 @@
-// FuseMount: a Filesystem mounted on this very machine, served by threads of the test's own process.
+// FuseMount: a Filesystem mounted on this very machine, served by threads of the test's own
+// process.
 //
 // Needs root and /dev/fuse. What cannot be set up ends the test.
 //
-// Owner:   the session and its mount, which is gone after the destructor. The Filesystem outlives it.
+// Owner:   the session and its mount, which is gone after the destructor. The Filesystem outlives
+//          it.
 // Threads: to be made while the test has one thread, as it forks.
 
 #ifndef TEST_SUPPORT_FUSE_MOUNT_H_

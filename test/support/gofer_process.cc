@@ -86,13 +86,16 @@ std::string GoferBinary() {
   return path;
 }
 
-GoferProcess::GoferProcess(const GoferStart& start) : stdout_(TextFile("stdout")), stderr_(TextFile("stderr")) {
+GoferProcess::GoferProcess(const GoferStart& start)
+    : stdout_(TextFile("stdout")), stderr_(TextFile("stderr")) {
   const std::string binary = GoferBinary();
   GoferStart child = start;
   unsigned long namespaces =
-      start.namespaces ? CLONE_NEWIPC | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWUTS : 0;
+      start.namespaces ? CLONE_NEWIPC | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWUTS
+                       : 0;
   if (start.user_namespace) namespaces |= CLONE_NEWUSER;
-  pid_ = static_cast<pid_t>(syscall(SYS_clone, namespaces | SIGCHLD, nullptr, nullptr, nullptr, nullptr));
+  pid_ = static_cast<pid_t>(
+      syscall(SYS_clone, namespaces | SIGCHLD, nullptr, nullptr, nullptr, nullptr));
   PCHECK(pid_ >= 0);
   if (pid_ == 0) Become(binary, child, stdout_.get(), stderr_.get());
 }
@@ -137,7 +140,8 @@ std::string GoferProcess::Stderr() const { return Content(stderr_); }
 
 std::string GoferProcess::Status(absl::string_view name) const {
   std::set<std::string> values;
-  for (const auto& task : std::filesystem::directory_iterator(absl::StrCat("/proc/", pid_, "/task"))) {
+  for (const auto& task :
+       std::filesystem::directory_iterator(absl::StrCat("/proc/", pid_, "/task"))) {
     std::ifstream status(task.path() / "status");
     for (std::string line; std::getline(status, line);) {
       absl::string_view text = line;
@@ -151,7 +155,8 @@ std::string GoferProcess::Status(absl::string_view name) const {
 
 std::vector<int> GoferProcess::OpenFds() const {
   std::vector<int> fds;
-  for (const auto& entry : std::filesystem::directory_iterator(absl::StrCat("/proc/", pid_, "/fd"))) {
+  for (const auto& entry :
+       std::filesystem::directory_iterator(absl::StrCat("/proc/", pid_, "/fd"))) {
     int fd;
     if (absl::SimpleAtoi(entry.path().filename().string(), &fd)) fds.push_back(fd);
   }

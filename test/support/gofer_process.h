@@ -1,8 +1,9 @@
-// The gofer binary as a process of its own: started with arguments and descriptors, watched, waited for.
+// The gofer binary as a process of its own: started with arguments and descriptors, watched, waited
+// for.
 //
 // A test names the binary by its `data`: //gofer. Errors: what fails ends the test at once.
-// Threads: one. The destructor kills what still runs. What a sanitizer has found in the process fails the
-// test.
+// Threads: one. The destructor kills what still runs. What a sanitizer has found in the process
+// fails the test.
 
 #ifndef TEST_SUPPORT_GOFER_PROCESS_H_
 #define TEST_SUPPORT_GOFER_PROCESS_H_
@@ -25,7 +26,8 @@ namespace gofer::testing {
 struct GoferStart {
   std::string name = "gofer";  // argv[0]
   std::vector<std::string> arguments = {};
-  std::map<int, int> fds = {};  // number in the process -> ours; nothing else but the standard streams is its own
+  std::map<int, int> fds =
+      {};  // number in the process -> ours; nothing else but the standard streams is its own
   // As runsc starts its gofer: new ipc, mount, network, pid and uts namespaces.
   bool namespaces = false;
   // And a user namespace, in which nobody is anybody before MapIds.

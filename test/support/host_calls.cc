@@ -26,7 +26,8 @@ bool IsHostCall(const SystemCall& call) {
       SYS_socket,          SYS_bind,       SYS_connect,    SYS_listen,
       SYS_accept4,         SYS_socketpair, SYS_setsockopt, SYS_sendmsg,
       SYS_recvmsg,         SYS_recvfrom,   SYS_getrandom,  SYS_memfd_create};
-  // Those that the headers of this machine may not name yet: fchmodat2, and setxattrat to removexattrat.
+  // Those that the headers of this machine may not name yet: fchmodat2, and setxattrat to
+  // removexattrat.
   if (call.number == 452 || (call.number >= 463 && call.number <= 466)) return true;
   if (call.number == SYS_name_to_handle_at || call.number == SYS_open_by_handle_at) return true;
   if (call.number == SYS_fcntl) {

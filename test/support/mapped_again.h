@@ -1,6 +1,6 @@
-// MappedAgain: the pages of a shared mapping at a second address, for a thread that changes them behind the
-// back of whoever uses the first: as a sandbox's or a guest's other processors do. ThreadSanitizer goes by
-// addresses, so it does not take that for a mistake of the test's.
+// MappedAgain: the pages of a shared mapping at a second address, for a thread that changes them
+// behind the back of whoever uses the first: as a sandbox's or a guest's other processors do.
+// ThreadSanitizer goes by addresses, so it does not take that for a mistake of the test's.
 //
 // Owner:   the test; the first mapping may end before. Threads: the memory is anybody's.
 

@@ -2,8 +2,8 @@
 //
 //   const MemoryDisk disk(tree, "size=64k");       // options of tmpfs
 //
-// Owner:   the mount, which goes with it; the tree outlives it. The process gets a mount namespace of
-//          its own, for good.
+// Owner:   the mount, which goes with it; the tree outlives it. The process gets a mount namespace
+//          of its own, for good.
 // Threads: while there is one. Errors: what fails ends the test at once.
 // Needs:   root, see IsPrivileged.
 

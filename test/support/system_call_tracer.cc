@@ -68,7 +68,8 @@ std::set<pid_t> ThreadsOf(pid_t process) {
   return threads;
 }
 
-// Closes all else: a peer that the test closes is to be seen to be closed. Returns where they are now.
+// Closes all else: a peer that the test closes is to be seen to be closed. Returns where they are
+// now.
 std::map<int, int> KeepOnly(const std::map<int, int>& fds, int output) {
   std::map<int, int> kept = fds;
   kept[1] = kept[2] = output;

@@ -1,6 +1,6 @@
-// SystemCallTracer: watches the system calls of running programs, in the order in which they happen,
-// and makes single ones fail, come short, or be the last thing that their process does. The programs
-// are the shipped ones: nothing is compiled into them.
+// SystemCallTracer: watches the system calls of running programs, in the order in which they
+// happen, and makes single ones fail, come short, or be the last thing that their process does. The
+// programs are the shipped ones: nothing is compiled into them.
 //
 //   SystemCallTracer tracer({.follow = {gofer.pid()}}, [n = 0](const SystemCall& call) mutable {
 //     return call.Is("fsync") && n++ == 2 ? Choice::Fail(EIO) : Choice::Let();
@@ -8,12 +8,13 @@
 //   ...                                        // what makes the calls
 //   for (const SystemCall& call : tracer.Stop()) ...
 //
-// A call that is to fail is not made: another one that changes nothing takes its place, one that the
-// gofer's seccomp list allows, and its result is exchanged. So confinement is what it always is.
+// A call that is to fail is not made: another one that changes nothing takes its place, one that
+// the gofer's seccomp list allows, and its result is exchanged. So confinement is what it always
+// is.
 //
 // Owner:   a process of its own does the work, and ends with this. What is followed goes on then.
-// Threads: one; begin while few others run, the process is a copy of this one. The chooser runs in the
-//          copy: what it changes is not seen here.
+// Threads: one; begin while few others run, the process is a copy of this one. The chooser runs in
+//          the copy: what it changes is not seen here.
 // Errors:  what fails ends the test at once.
 // Needs:   root, x86-64.
 // Source:  spec/security.md s.9 (injection on the shipped binary); ptrace(2).

@@ -60,8 +60,9 @@ int RemoveOne(const char* path, const struct stat*, int, struct FTW*) { return r
 }  // namespace
 
 TempTree::TempTree() {
-  // Not in TEST_TMPDIR: after the names of all of Bazel's folders, that of a socket in the tree would
-  // be longer than an address may be. Not in /tmp, which may be a tmpfs without extended attributes.
+  // Not in TEST_TMPDIR: after the names of all of Bazel's folders, that of a socket in the tree
+  // would be longer than an address may be. Not in /tmp, which may be a tmpfs without extended
+  // attributes.
   path_ = "/var/tmp/gofer-test.XXXXXX";
   PCHECK(mkdtemp(path_.data()) != nullptr) << path_;
   PCHECK(chmod(path_.c_str(), 0755) == 0);

@@ -1,5 +1,5 @@
-// A vhost-user file system daemon as a process of its own: ours, QEMU's virtiofsd, or any other that
-// is given by a command.
+// A vhost-user file system daemon as a process of its own: ours, QEMU's virtiofsd, or any other
+// that is given by a command.
 //
 // Owner:   the destructor kills what still runs, children included, and removes the socket.
 // Threads: one.

@@ -1,7 +1,9 @@
-// A directory served over vhost-user in the test's own process: any number of connections, each with
-// a device and a session of its own, all on one filesystem. With options for it, guests can be migrated.
+// A directory served over vhost-user in the test's own process: any number of connections, each
+// with a device and a session of its own, all on one filesystem. With options for it, guests can be
+// migrated.
 //
-// Owner:   everything that serves; stopped on destruction. The tree and the machines are the test's.
+// Owner:   everything that serves; stopped on destruction. The tree and the machines are the
+//          test's.
 // Threads: safe. What cannot be set up, and a connection that cannot be stopped, end the test.
 
 #ifndef TEST_SUPPORT_VHOST_SERVER_H_

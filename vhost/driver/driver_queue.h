@@ -1,5 +1,5 @@
-// DriverQueue: the guest's side of a split ring, with indirect descriptors and EVENT_IDX if they were
-// negotiated. What a device gives back is held against the rules.
+// DriverQueue: the guest's side of a split ring, with indirect descriptors and EVENT_IDX if they
+// were negotiated. What a device gives back is held against the rules.
 //
 //   queue.Add(readable, writable, token);  // any number of times
 //   queue.Publish();                       // shows them to the device and kicks it if it asks for it

@@ -1,5 +1,5 @@
-// FuseClient: what the guest kernel's virtio-fs driver does, as typed calls: one after the other, or
-// many in flight at once.
+// FuseClient: what the guest kernel's virtio-fs driver does, as typed calls: one after the other,
+// or many in flight at once.
 //
 //   FuseClient client(machine.get());
 //   ASSIGN_OR_RETURN(InitOut granted, client.Init());
@@ -12,8 +12,8 @@
 //   client.Release(*done);
 //
 // Requests are laid out as Linux lays them out: header, arguments and each page of data are
-// descriptors of their own, and no two pages of a request are neighbours. Names go as they are: what
-// is wrong with them is the server's to say.
+// descriptors of their own, and no two pages of a request are neighbours. Names go as they are:
+// what is wrong with them is the server's to say.
 //
 // Owner:   a Machine that is started; buffers are in its memory and never given back.
 // Threads: one for each client; clients of several queues of one machine run in parallel, but only

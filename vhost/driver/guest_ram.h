@@ -1,11 +1,12 @@
 // GuestRam: the memory of a guest that a test or the benchmark plays, in a memory file that the
 // device maps too.
 //
-// The file is laid out in regions as a VMM announces them: two of the same file, below and above the
-// hole at 4 GiB, are what QEMU gives a big guest.
+// The file is laid out in regions as a VMM announces them: two of the same file, below and above
+// the hole at 4 GiB, are what QEMU gives a big guest.
 //
 // Owner:   owns the file and its mapping; rings and buffers point into it and die before it.
-// Threads: safe: each queue may have a thread of its own. The memory itself is shared with the device.
+// Threads: safe: each queue may have a thread of its own. The memory itself is shared with the
+// device.
 // Locks:   mu_ is a leaf.
 // Errors:  what cannot be set up ends the program.
 // Source:  spec/vhost-user-fs.md s.6.

@@ -216,8 +216,9 @@ ErrnoOr<void> Machine::Start() {
       RETURN_IF_ERROR(
           frontend_->SetVringFd(MessageId::kSetVringCall, i, queues_[i]->call_fd(), Ack::kNone));
     }
-    // A guest is not so quick to use its rings that the device would not have seen all of these, and
-    // QEMU's ends when it answers a request before it knows whom to call. An answer says it has.
+    // A guest is not so quick to use its rings that the device would not have seen all of these,
+    // and QEMU's ends when it answers a request before it knows whom to call. An answer says it
+    // has.
     RETURN_IF_ERROR(frontend_->Ask<uint64_t>(MessageId::kGetFeatures));
   }
   return {};

@@ -1,5 +1,5 @@
-// Machine: a VMM and its guest around one virtio-fs device: memory, rings, and the messages that QEMU
-// and cloud-hypervisor send, in their order, through the device's life.
+// Machine: a VMM and its guest around one virtio-fs device: memory, rings, and the messages that
+// QEMU and cloud-hypervisor send, in their order, through the device's life.
 //
 //   ASSIGN_OR_RETURN(UniqueFd socket, Frontend::Connect(path));
 //   auto machine = Machine::Attach(std::move(socket), {.vmm = Vmm::kQemu10});
@@ -39,7 +39,8 @@ struct MachineOptions {
   // Two regions of the same file, with the hole at 4 GiB between them if there is more than that.
   // Small guests are split too, so that the second one is used.
   uint64_t ram_bytes = 64 << 20;
-  // The device notes requests in memory of ours, so that another one can go on with them (Reconnect).
+  // The device notes requests in memory of ours, so that another one can go on with them
+  // (Reconnect).
   bool track_inflight = false;
   // Other regions instead; ram_bytes is then without a meaning.
   std::vector<GuestRam::Piece> memory = {};
@@ -52,8 +53,8 @@ class Machine {
 
   // DRIVER_OK, or `cont` after Stop: everything from SET_FEATURES to ENABLE.
   ErrnoOr<void> Start();
-  // The device has gone while the guest ran; another one is at `socket`. As cloud-hypervisor does it:
-  // the handshake and the whole start once more, with the requests that were noted.
+  // The device has gone while the guest ran; another one is at `socket`. As cloud-hypervisor does
+  // it: the handshake and the whole start once more, with the requests that were noted.
   ErrnoOr<void> Reconnect(UniqueFd socket);
   // `stop`, or the guest halts: the rings keep what they have.
   ErrnoOr<void> Stop();

@@ -1,6 +1,6 @@
-// Backend: one front-end's view of a device: does what its messages say, from the first one until it
-// has gone. Features, the guest's memory, the life of the rings, the dirty log, the in-flight region
-// and the device's state are managed here; requests are served by the Device.
+// Backend: one front-end's view of a device: does what its messages say, from the first one until
+// it has gone. Features, the guest's memory, the life of the rings, the dirty log, the in-flight
+// region and the device's state are managed here; requests are served by the Device.
 //
 //   ASSIGN_OR_RETURN(auto backend, Backend::Create(std::move(socket), device, nullptr));
 //   LOG_IF(WARNING, !backend->Serve().ok());

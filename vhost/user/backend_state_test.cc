@@ -197,7 +197,8 @@ TEST_F(StateTest, AFrontEndThatGoesEndsATransfer) {
   }
 }
 
-// A monitor that has lost its patience, or has none: the guest runs, and what is saved would be torn.
+// A monitor that has lost its patience, or has none: the guest runs, and what is saved would be
+// torn.
 TEST_F(StateTest, AGuestThatGoesOnEndsATransfer) {
   GuestRam ram(1 << 20);
   Frontend& frontend = Negotiate(&state_);

@@ -1,5 +1,5 @@
-// What is negotiated, and what is wrong with a message, with a device that serves nothing. What a guest
-// gets is in //vhost/virtio_fs, what hostile front-ends get in //test/hostile.
+// What is negotiated, and what is wrong with a message, with a device that serves nothing. What a
+// guest gets is in //vhost/virtio_fs, what hostile front-ends get in //test/hostile.
 
 #include "vhost/user/backend.h"
 

@@ -53,9 +53,9 @@ class DeviceStateHandler {
   DeviceStateHandler& operator=(const DeviceStateHandler&) = delete;
   virtual ~DeviceStateHandler() = default;
 
-  // Both on a thread of their own, while no queue is served. `given_up` becomes readable when nobody
-  // waits for the end any more; the stream may be a pipe or a socket whose other end does nothing.
-  // Writes all of the state; the live one stays as it is, since the guest may go on here.
+  // Both on a thread of their own, while no queue is served. `given_up` becomes readable when
+  // nobody waits for the end any more; the stream may be a pipe or a socket whose other end does
+  // nothing. Writes all of the state; the live one stays as it is, since the guest may go on here.
   virtual absl::Status Save(BorrowedFd stream, BorrowedFd given_up) = 0;
   // Reads to the end of file. After a failure the device is as after Device::Reset.
   virtual absl::Status Load(BorrowedFd stream, BorrowedFd given_up) = 0;

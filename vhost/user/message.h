@@ -1,5 +1,5 @@
-// The messages by which a front-end (QEMU, cloud-hypervisor) sets up a vhost-user device: their ids,
-// what each carries and how it is answered, and the structs on the wire.
+// The messages by which a front-end (QEMU, cloud-hypervisor) sets up a vhost-user device: their
+// ids, what each carries and how it is answered, and the structs on the wire.
 //
 // Owner:   values. Threads: safe.
 // Errors:  a payload of another size, or with bits that mean nothing: kInvalidArgument.

@@ -1,5 +1,5 @@
-// StateTransfer: the device's state on its way through a stream that the front-end gave, on a thread
-// of its own: the front-end reads a pipe only after it was answered.
+// StateTransfer: the device's state on its way through a stream that the front-end gave, on a
+// thread of its own: the front-end reads a pipe only after it was answered.
 //
 // Owner:   the Backend; the handler outlives it. Threads: the control thread uses it.
 // Errors:  kFailedPrecondition: one is under way, or none was begun; else the handler's.

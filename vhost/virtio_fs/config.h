@@ -1,4 +1,5 @@
-// The configuration space of a virtio-fs device: how the guest finds it, and how many queues it has.
+// The configuration space of a virtio-fs device: how the guest finds it, and how many queues it
+// has.
 //
 // Source: VIRTIO 1.2 s.5.11.4; spec/vhost-user-fs.md s.18.
 

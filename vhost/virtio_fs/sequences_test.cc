@@ -330,8 +330,8 @@ TEST_P(BlockedTest, EndsWhatWaits) {
   client.Release(*slot);
 }
 
-// A guest can have more requests wait than the device holds: the rest stay in the ring, in order, and
-// are served as room comes free.
+// A guest can have more requests wait than the device holds: the rest stay in the ring, in order,
+// and are served as room comes free.
 class ExhaustedTest : public ::testing::Test {
  protected:
   static constexpr size_t kMaxRequests = 8;

@@ -1,6 +1,6 @@
 // Slot: a request of the guest in the hands of the device, from the ring and back to it; used again
-// and again. SlotPool: those that are free, and how many there may be: what bounds the memory that a
-// guest can make us hold, however many rings it has and however large they are.
+// and again. SlotPool: those that are free, and how many there may be: what bounds the memory that
+// a guest can make us hold, however many rings it has and however large they are.
 //
 // Owner:   the SlotPool, for good; it dies after every queue has been stopped.
 // Threads: a Slot: one at a time. The pool: safe.

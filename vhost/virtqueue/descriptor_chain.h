@@ -30,8 +30,8 @@ struct MemoryUse;  // VirtQueue's
 
 class DescriptorChain {
  public:
-  // A megabyte in halves of pages. More would be no use to anybody, and cost memory of ours for each
-  // request that a guest has in flight.
+  // A megabyte in halves of pages. More would be no use to anybody, and cost memory of ours for
+  // each request that a guest has in flight.
   static constexpr uint32_t kMaxPieces = 2048;
 
   // What is wrong with a chain: the rows of spec/vhost-user-fs.md s.11.

@@ -180,9 +180,10 @@ class VirtQueue {
 
   const uint32_t index_;
 
-  // The index up to which answers are published, for the sides that do not hold publish_mu_. Released
-  // with the answers: who takes a request whose buffers the guest has used before comes after who has
-  // answered into them, though the word went through the guest's own mapping of the ring.
+  // The index up to which answers are published, for the sides that do not hold publish_mu_.
+  // Released with the answers: who takes a request whose buffers the guest has used before comes
+  // after who has answered into them, though the word went through the guest's own mapping of the
+  // ring.
   std::atomic<uint16_t> published_{0};
 
   // Each side has its own copy of where the ring is, so that none needs another's lock to read it.
