@@ -76,7 +76,7 @@ class ConfinedProcess {
       CHECK(plan.ok() && plan->Enter().ok());
     }
     CHECK(ResetInheritedWorld(kept).ok());
-    const Confinement confinement = {.capabilities = {}, .seccomp = {.mode = SeccompMode::kKill}};
+    const Confinement confinement = {.capabilities = {}, .seccomp = {}};
     auto preparation = PrepareConfinement(confinement);
     CHECK(preparation.ok()) << preparation.status();
     const auto tree = EnterSandbox({.mode = mode, .root = root});
@@ -203,7 +203,8 @@ TEST_F(ConfinementReportTest, TextAndJsonSayIt) {
   EXPECT_TRUE(absl::StrContains(text, "no_new_privs 1, seccomp 2\n"));
   EXPECT_FALSE(absl::StrContains(text, "ANOTHER"));
   const std::string json = ConfinementAsJson(process.report());
-  EXPECT_TRUE(absl::StrContains(json, "\"seccomp\":{\"mode\":\"kill\",")) << json;
+  const std::string mode(SeccompModeName(kDefaultSeccompMode));
+  EXPECT_TRUE(absl::StrContains(json, "\"seccomp\":{\"mode\":\"" + mode + "\",")) << json;
   EXPECT_TRUE(absl::StrContains(json, "\"no_new_privileges\":\"1\""));
 }
 

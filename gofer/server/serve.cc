@@ -64,7 +64,7 @@ SeccompMode ToMode(SeccompName name) {
     case SECCOMP_NONE:
       return SeccompMode::kNone;
     default:
-      return SeccompMode::kKill;
+      return kDefaultSeccompMode;
   }
 }
 
