@@ -41,7 +41,8 @@ class MountKeeper {
   absl::Status Attach();
   // Unmounts: what clients have written is flushed first, so requests have to be served meanwhile.
   // Those who still use the mount get ENOTCONN afterwards. No error if somebody else has unmounted
-  // it before. Does not wait longer than the requests that it takes.
+  // it before. Does not wait longer than the requests that it takes, of which those for what the
+  // kernel has kept back get 2 s.
   absl::Status Detach();
 
  private:
