@@ -95,7 +95,7 @@ std::string Describe(const Condition& condition) {
   if (condition.value == 0 && condition.mask != 0xffffffff) {
     return absl::StrFormat("%s has none of %#x", argument, condition.mask);
   }
-  if (condition.mask == 0xffffffff) {
+  if (condition.mask == 0xffffffff || condition.mask == ~uint64_t{0}) {
     return absl::StrFormat("%s is %#x", argument, condition.value);
   }
   return absl::StrFormat("%s & %#x is %#x", argument, condition.mask, condition.value);

@@ -153,6 +153,15 @@ TEST(SeccompFilter, HostSocketsOnlyWherePolicyHasThem) {
   EXPECT_EQ(call({.host_sockets_make = true}, SYS_connect, -1, 0, 0), kKilled);
   EXPECT_EQ(call({.host_sockets_open = true}, SYS_setresuid, -1, getuid(), -1), kAllowed);
   EXPECT_EQ(call({.host_sockets_open = true}, SYS_setresuid, 0, 0, 0), kKilled) << "not for good";
+  for (const SeccompOptions options :
+       {SeccompOptions{.host_sockets_open = true}, SeccompOptions{.host_sockets_make = true}}) {
+    EXPECT_EQ(call(options, SYS_unshare, CLONE_FS, 0, 0), kAllowed);
+    for (const long more : {0L, long{CLONE_NEWNS}, long{CLONE_NEWUSER}, long{CLONE_FILES},
+                            CLONE_FS | long{CLONE_NEWNS}, CLONE_FS | 1L << 32}) {
+      EXPECT_EQ(call(options, SYS_unshare, more, 0, 0), kKilled) << more;
+    }
+  }
+  EXPECT_EQ(call({}, SYS_unshare, CLONE_FS, 0, 0), kKilled);
   EXPECT_EQ(call({.listen = true}, SYS_accept4, -1, 0, 0), kAllowed);
   EXPECT_EQ(call({}, SYS_accept4, -1, 0, 0), kKilled);
 }

@@ -26,6 +26,10 @@ using enum RuleSet;
 
 // The low 32 bits are this value: arguments of type int, whatever the upper half holds.
 constexpr Condition Int(uint8_t argument, uint32_t value) { return {argument, 0xffffffff, value}; }
+// All 64 bits.
+constexpr Condition Long(uint8_t argument, uint64_t value) {
+  return {argument, ~uint64_t{0}, value};
+}
 // None of these bits.
 constexpr Condition Without(uint8_t argument, uint32_t bits) { return {argument, bits, 0}; }
 // A descriptor, so neither AT_FDCWD nor anything else negative: no path is ever taken from the
@@ -167,6 +171,7 @@ constexpr SeccompRule kRules[] = {
 
     {CALL(socket), kHostSocketsOpen, {Int(0, AF_UNIX), Int(2, 0)}, "Connect"},
     {CALL(connect), kHostSocketsOpen, {}, "Connect"},
+    {CALL(unshare), kHostSocketsOpen, {Long(0, CLONE_FS)}, "a thread's own working directory"},
     {CALL(fchdir), kHostSocketsOpen, {}, "name a socket relative to the directory of descriptors"},
     {CALL(setresuid),
      kHostSocketsOpen,
@@ -179,6 +184,7 @@ constexpr SeccompRule kRules[] = {
 
     {CALL(socket), kHostSocketsMake, {Int(0, AF_UNIX), Int(2, 0)}, "BindAt"},
     {CALL(bind), kHostSocketsMake, {}, "BindAt"},
+    {CALL(unshare), kHostSocketsMake, {Long(0, CLONE_FS)}, "a thread's own working directory"},
     {CALL(fchdir), kHostSocketsMake, {}, "name a socket relative to its directory"},
     {CALL(listen), kHostSocketsMake, {}, "Listen"},
     {CALL(accept4), kHostSocketsMake, {}, "Accept"},
@@ -209,7 +215,7 @@ constexpr SeccompRule kRules[] = {
     {"setxattrat", SYS_setxattrat, kFuse, {Directory(0)}, "SETXATTR"},
     {"listxattrat", SYS_listxattrat, kFuse, {Directory(0)}, "LISTXATTR"},
     {"removexattrat", SYS_removexattrat, kFuse, {Directory(0)}, "REMOVEXATTR"},
-    {CALL(unshare), kFuse, {Int(0, CLONE_FS)}, "a thread's own working directory and umask"},
+    {CALL(unshare), kFuse, {Long(0, CLONE_FS)}, "a thread's own working directory and umask"},
     {CALL(fchdir), kFuse, {}, "the directory of descriptors, where there is no getxattrat"},
     {CALL(getxattr), kFuse, {}, "GETXATTR where there is no getxattrat"},
     {CALL(setxattr), kFuse, {}, "SETXATTR where there is no setxattrat"},

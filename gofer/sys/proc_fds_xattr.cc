@@ -55,8 +55,7 @@ ErrnoOr<size_t> Either(const char* call_at, const char* call_here, BorrowedFd di
     if (errno != ENOSYS) return Errno::Last();
     have_xattrat.store(false, std::memory_order_relaxed);
   }
-  RETURN_IF_ERROR(OwnThreadFs());
-  if (Call("fchdir", [&] { return ::fchdir(dir.get()); }) < 0) return Errno::Last();
+  RETURN_IF_ERROR(ChangeOwnDirectory(dir));
   const int64_t result = Call(call_here, here);
   if (result < 0) return Errno::Last();
   return static_cast<size_t>(result);

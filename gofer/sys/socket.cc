@@ -11,22 +11,14 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 #include "gofer/base/status_macros.h"
 #include "gofer/sys/call.h"
+#include "gofer/sys/thread_identity.h"
 
 namespace gofer::sys {
 namespace {
 
 using internal::Call;
-
-// Guards the working directory, which belongs to the process. Nothing else uses it: every other
-// call carries a directory descriptor.
-absl::Mutex& CwdMutex() {
-  static auto* const mutex = new absl::Mutex;
-  return *mutex;
-}
 
 template <size_t kFds>
 struct ControlBufferFor {
@@ -287,8 +279,7 @@ ErrnoOr<UniqueFd> BindAt(BorrowedFd dir, const Name& name, int type, uint32_t mo
   ASSIGN_OR_RETURN(UniqueFd socket, NewSocket(type));
   // bind(2) gives the file the socket's mode, so it never exists with a wider one.
   if (Call("fchmod", [&] { return ::fchmod(socket.get(), mode); }) < 0) return Errno::Last();
-  const absl::MutexLock lock(&CwdMutex());
-  if (Call("fchdir", [&] { return ::fchdir(dir.get()); }) < 0) return Errno::Last();
+  RETURN_IF_ERROR(ChangeOwnDirectory(dir));
   if (Call("bind", [&] {
         return ::bind(socket.get(), reinterpret_cast<struct sockaddr*>(&address), sizeof(address));
       }) < 0) {
@@ -303,8 +294,7 @@ ErrnoOr<UniqueFd> ConnectTo(const ProcFds& proc_fds, BorrowedFd file, int type,
   std::snprintf(name, sizeof(name), "./%d", file.get());
   const struct sockaddr_un address = RelativeAddress(name);
   ASSIGN_OR_RETURN(UniqueFd socket, NewSocket(type));
-  const absl::MutexLock lock(&CwdMutex());
-  if (Call("fchdir", [&] { return ::fchdir(proc_fds.dir().get()); }) < 0) return Errno::Last();
+  RETURN_IF_ERROR(ChangeOwnDirectory(proc_fds.dir()));
   const ScopedCredentials as(creds);
   if (Call("connect", [&] {
         return ::connect(socket.get(), reinterpret_cast<const struct sockaddr*>(&address),

@@ -69,8 +69,8 @@ ErrnoOr<UniqueFd> Duplicate(BorrowedFd fd);
 ErrnoOr<void> SetNonBlocking(BorrowedFd fd, bool on);
 
 // ---- host sockets, only where a policy allows them. A unix socket is named by path alone, and the
-// process has no useful path to name one by: these calls change the working directory under a lock
-// and name it relative.
+// process has no useful path to name one by: these calls name it relative to a working directory
+// that is the calling thread's own, so that one whose host file system hangs keeps no other waiting.
 
 // A non-blocking socket of `type` bound to a name that did not exist, with `mode` on the file.
 ErrnoOr<UniqueFd> BindAt(BorrowedFd dir, const Name& name, int type, uint32_t mode);

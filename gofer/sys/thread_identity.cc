@@ -71,6 +71,15 @@ ErrnoOr<bool> ChangeEffective(int capability, bool on) {
   return true;
 }
 
+// Makes umask and working directory this thread's own. Once is enough.
+ErrnoOr<void> OwnThreadFs() {
+  thread_local bool own = false;
+  if (own) return {};
+  if (Call("unshare", [] { return ::unshare(CLONE_FS); }) < 0) return Errno::Last();
+  own = true;
+  return {};
+}
+
 void OrAbort(const ErrnoOr<void>& result) {
   if (!result.ok()) abort();
 }
@@ -115,19 +124,16 @@ ScopedIdentity::~ScopedIdentity() {
   errno = error;
 }
 
-ErrnoOr<void> OwnThreadFs() {
-  thread_local bool own = false;
-  if (own) return {};
-  if (Call("unshare", [] { return ::unshare(CLONE_FS); }) < 0) return Errno::Last();
-  own = true;
+ErrnoOr<void> ChangeOwnDirectory(BorrowedFd dir) {
+  RETURN_IF_ERROR(OwnThreadFs());
+  if (Call("fchdir", [&] { return ::fchdir(dir.get()); }) < 0) return Errno::Last();
   return {};
 }
 
 ErrnoOr<ScopedUmask> ScopedUmask::Take(uint32_t mask) {
-  if (mask == 0) return ScopedUmask(false);
   RETURN_IF_ERROR(OwnThreadFs());
   ::umask(mask & 0777);
-  return ScopedUmask(true);
+  return ScopedUmask();
 }
 
 ScopedUmask::ScopedUmask(ScopedUmask&& other) noexcept : set_(std::exchange(other.set_, false)) {}

@@ -1,9 +1,10 @@
-// What a thread is while it does one thing for a client: its user and groups, its umask, and
-// whether it may keep set-id bits. Each is of the calling thread alone and is put back when the
-// object ends.
+// What a thread is while it does one thing for a client: its user and groups, its umask, whether it
+// may keep set-id bits, and where paths begin for it. Each is of the calling thread alone; all but
+// the last are put back when the object ends.
 //
 // Owner:   the stack frame of one request. Threads: each has its own; umask and working directory
-//          become a thread's own (CLONE_FS) when it first needs that, for good.
+//          become a thread's own (CLONE_FS) when it first needs that, for good. Until then it
+//          shares them with the thread that began it, whatever that one does to them.
 // Errors:  taking an identity fails with the kernel's errno and changes nothing. Failing to put one
 //          back ends the process: a thread with the wrong identity serves nobody.
 // Source:  spec/fuse.md s.7.4, s.7.5 and s.12; spec/virtiofsd-parity.md J; credentials(7).
@@ -14,6 +15,7 @@
 #include <cstdint>
 
 #include "gofer/base/errno.h"
+#include "gofer/base/unique_fd.h"
 
 namespace gofer::sys {
 
@@ -47,10 +49,12 @@ class ScopedIdentity {
   bool restore_groups_ = false;
 };
 
-// Makes umask and working directory this thread's own. Once is enough.
-ErrnoOr<void> OwnThreadFs();
+// The working directory of this thread alone, for a call that takes nothing but a path. It stays
+// until the thread's next such call; what other threads have is not touched.
+ErrnoOr<void> ChangeOwnDirectory(BorrowedFd dir);
 
-// A umask of this thread alone; the process's is 0. Nothing happens for 0.
+// A umask of this thread alone; afterwards it is 0, as the process's. One of 0 is taken too: the
+// thread that began this one may have another at the moment.
 class ScopedUmask {
  public:
   static ErrnoOr<ScopedUmask> Take(uint32_t mask);
@@ -59,9 +63,9 @@ class ScopedUmask {
   ~ScopedUmask();
 
  private:
-  explicit ScopedUmask(bool set) : set_(set) {}
+  ScopedUmask() = default;
 
-  bool set_;
+  bool set_ = true;
 };
 
 // Without CAP_FSETID, so that the kernel takes set-id bits off a file that is written or truncated,

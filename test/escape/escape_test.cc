@@ -29,6 +29,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -430,6 +431,60 @@ struct Mode {
   bool as_root;
 };
 
+// What host sockets let a thread do besides: to have a working directory of its own, which no path
+// that it may use begins at, and no other thread's.
+const Attempt kHostSocketAttempts[] = {
+    {"a working directory of its own",
+     [](const Prison& p) { return p.thread.Call(SYS_unshare, {CLONE_FS}); },
+     kHarmless,
+     {0}},
+    {"to go up from it",
+     [](const Prison& p) {
+       for (const std::optional<int64_t> done :
+            {p.thread.Call(SYS_unshare, {CLONE_FS}), p.thread.Call(SYS_fchdir, {p.procfs})}) {
+         if (done != std::optional<int64_t>(0)) return done;
+       }
+       const uint64_t path = p.thread.PutString(absl::StrCat("../../../../..", p.outside));
+       return p.thread.Call(SYS_openat, {kWorkingDirectory, path, O_RDONLY});
+     },
+     -ENOENT,
+     {-ENOENT}},
+    {"a socket by a path that goes up from it",
+     [](const Prison& p) {
+       for (const std::optional<int64_t> done :
+            {p.thread.Call(SYS_unshare, {CLONE_FS}), p.thread.Call(SYS_fchdir, {p.procfs})}) {
+         if (done != std::optional<int64_t>(0)) return done;
+       }
+       const auto socket = p.thread.Call(SYS_socket, {AF_UNIX, SOCK_STREAM, 0});
+       if (!socket.has_value() || *socket < 0) return socket;
+       const std::string address("\1\0../../../../../../etc/passwd", 2 + 28);
+       return p.thread.Call(
+           SYS_connect, {static_cast<uint64_t>(*socket), p.thread.Put(address), address.size()});
+     },
+     -ENOENT,
+     {-ENOENT}},
+    {"a root of its own with it",
+     [](const Prison& p) {
+       const auto own = p.thread.Call(SYS_unshare, {CLONE_FS});
+       if (own != std::optional<int64_t>(0)) return own;
+       return p.thread.Call(SYS_chroot, {p.thread.PutString(".")});
+     },
+     0,
+     {-EPERM}},
+    {"a mount namespace with it",
+     [](const Prison& p) { return p.thread.Call(SYS_unshare, {CLONE_FS | CLONE_NEWNS}); },
+     0,
+     {-EPERM}},
+    {"descriptors of its own",
+     [](const Prison& p) { return p.thread.Call(SYS_unshare, {CLONE_FILES}); },
+     0,
+     {}},
+    {"a user namespace with it",
+     [](const Prison& p) { return p.thread.Call(SYS_unshare, {CLONE_FS | CLONE_NEWUSER}); },
+     0,
+     {}},
+};
+
 // One gofer with one client, and a thread of it in our hands.
 class Prisoner {
  public:
@@ -553,10 +608,11 @@ class EscapeTest : public ::testing::Test {
     return outcome;
   }
 
-  void ExpectNoWayOut(const Mode& mode) {
+  void ExpectNoWayOut(const Mode& mode, std::span<const Attempt> attempts = kAttempts,
+                      int at_least_killed = 30) {
     const auto beside = host_.StrictSnapshot();
     int killed = 0;
-    for (const Attempt& attempt : kAttempts) {
+    for (const Attempt& attempt : attempts) {
       const Outcome shipped = Try(attempt, mode, "kill");
       SCOPED_TRACE(absl::StrCat(mode.name, ", as it ships: ", attempt.name, ": ",
                                 Describe(shipped.answer, shipped.signal)));
@@ -571,13 +627,13 @@ class EscapeTest : public ::testing::Test {
         EXPECT_EQ(shipped.answer, std::optional<int64_t>(attempt.shipped));
       }
     }
-    EXPECT_GT(killed, 30);
+    EXPECT_GE(killed, at_least_killed);
     EXPECT_EQ(host_.Read("secret"), "outside");
     EXPECT_EQ(host_.StrictSnapshot().at("secret"), beside.at("secret"));
   }
 
-  void ExpectOtherWallsHold(const Mode& mode) {
-    for (const Attempt& attempt : kAttempts) {
+  void ExpectOtherWallsHold(const Mode& mode, std::span<const Attempt> attempts = kAttempts) {
+    for (const Attempt& attempt : attempts) {
       if (attempt.bare.empty()) continue;
       const Outcome bare = Try(attempt, mode, "none");
       SCOPED_TRACE(absl::StrCat(mode.name, ", without seccomp: ", attempt.name, ": ",
@@ -597,13 +653,20 @@ class EscapeTest : public ::testing::Test {
 const Mode kNamespace = {"namespace", {}, true};
 const Mode kRootless = {"namespace without root", {}, false};
 const Mode kChroot = {"chroot", {"--sandbox=chroot"}, true};
+const Mode kHostSockets = {"host sockets", {"--host_uds=all"}, true};
 
 TEST_F(EscapeTest, Namespace) { ExpectNoWayOut(kNamespace); }
 TEST_F(EscapeTest, NamespaceWithoutRoot) { ExpectNoWayOut(kRootless); }
 TEST_F(EscapeTest, Chroot) { ExpectNoWayOut(kChroot); }
+TEST_F(EscapeTest, HostSockets) {
+  ExpectNoWayOut(kHostSockets, kHostSocketAttempts, /*at_least_killed=*/4);
+}
 
 TEST_F(EscapeTest, NamespaceHoldsWithoutSeccomp) { ExpectOtherWallsHold(kNamespace); }
 TEST_F(EscapeTest, NamespaceWithoutRootHoldsWithoutSeccomp) { ExpectOtherWallsHold(kRootless); }
+TEST_F(EscapeTest, HostSocketsHoldWithoutSeccomp) {
+  ExpectOtherWallsHold(kHostSockets, kHostSocketAttempts);
+}
 
 // With --sandbox=none the host's files are in sight, and Landlock is what is left.
 TEST_F(EscapeTest, LandlockAlone) {

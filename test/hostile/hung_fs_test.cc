@@ -8,9 +8,11 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <memory>
 #include <span>
 #include <string>
@@ -234,7 +236,8 @@ TEST_F(HungBelowMountTest, NamesBesideItAreLookedUpAndChanged) {
 // A file system that has answered for a while: another gofer, which is stopped.
 class StoppedFsTest : public HostileProcessTest {
  protected:
-  void SetUp() override {
+  void SetUp() override { StartServing({}); }
+  void StartServing(std::vector<std::string> flags) {
     HostileProcessTest::SetUp();
     if (IsSkipped()) return;
     tree_.Mkdir("slow");
@@ -247,7 +250,15 @@ class StoppedFsTest : public HostileProcessTest {
                    .fds = {{9, ready.write.get()}}});
     ready.write.Reset();
     ASSERT_EQ(ReadPipe(ready.read), "\n") << slow_->Stderr();
-    Start();
+    Start(std::move(flags));
+  }
+  // Who waits for the other file system first.
+  void EndAll() {
+    gofer_->Signal(SIGTERM);
+    EXPECT_EQ(gofer_->Wait(), 0) << gofer_->Stderr();
+    Forget();
+    slow_->Signal(SIGTERM);
+    EXPECT_EQ(slow_->Wait(), 0) << slow_->Stderr();
   }
 
   const TempTree backing_;
@@ -278,11 +289,46 @@ TEST_F(StoppedFsTest, WhatIsMovedThereKeepsNobodyFromWhereItWas) {
   waiting.join();
   EXPECT_EQ(backing_.Read("new"), "");
   EXPECT_EQ(ErrorOf(moves->client.Close({file})), 0);
-  gofer_->Signal(SIGTERM);
-  EXPECT_EQ(gofer_->Wait(), 0) << gofer_->Stderr();
-  Forget();
-  slow_->Signal(SIGTERM);
-  EXPECT_EQ(slow_->Wait(), 0) << slow_->Stderr();
+  EndAll();
+}
+
+class StoppedFsSocketTest : public StoppedFsTest {
+ protected:
+  void SetUp() override { StartServing({"--host_uds=all"}); }
+};
+
+// A path is the only name that a socket is bound or connected by, and the way along it hangs.
+TEST_F(StoppedFsSocketTest, WhoBindsThereKeepsNobodyFromSocketsElsewhere) {
+  const std::unique_ptr<Client> binds = Connect();
+  ASSERT_NE(binds, nullptr);
+  const lisafs::FdId there = Must(Walk(*binds, "slow")).control_fd;
+  slow_->Signal(SIGSTOP);
+  std::atomic<bool> answered = false;
+  std::thread waiting([&] {
+    (void)binds->client.BindAt(there, "socket", SOCK_STREAM, 0600, {}).ok();
+    answered = true;
+  });
+  absl::SleepFor(absl::Milliseconds(50));
+  std::vector<absl::Duration> took;
+  lisafs::Client& client = honest_->client;
+  const auto use_sockets = [&] {
+    for (int i = 0; i < 100; ++i) {
+      const std::string name = absl::StrCat("socket", i);
+      const absl::Time start = absl::Now();
+      const auto bound = client.BindAt(honest_->root.control_fd, name, SOCK_STREAM, 0600, {});
+      ASSERT_EQ(ErrorOf(bound), 0);
+      ASSERT_EQ(ErrorOf(client.Listen(bound->fd, 1)), 0);
+      ASSERT_EQ(ErrorOf(client.Connect(bound->child.control_fd, SOCK_STREAM)), 0);
+      took.push_back(absl::Now() - start);
+      ASSERT_EQ(ErrorOf(client.Close({bound->fd, bound->child.control_fd})), 0);
+    }
+  };
+  use_sockets();
+  EXPECT_LT(Percentile99(took), absl::Milliseconds(10));
+  EXPECT_FALSE(answered) << "or it did not hang";
+  slow_->Signal(SIGCONT);
+  waiting.join();
+  EndAll();
 }
 
 }  // namespace
