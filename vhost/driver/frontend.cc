@@ -12,7 +12,7 @@
 namespace gofer::vhost::driver {
 namespace {
 
-constexpr time_t kReplySeconds = 10;
+constexpr time_t kReplySeconds = 60;
 constexpr absl::Duration kRetryConnect = absl::Milliseconds(2);
 constexpr size_t kMaxFds = 253;  // SCM_MAX_FD
 

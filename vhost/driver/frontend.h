@@ -33,7 +33,7 @@ class Frontend {
   explicit Frontend(UniqueFd socket);
   // Connects to a back-end that listens, and waits for it to do so, as VMMs do.
   static ErrnoOr<UniqueFd> Connect(const std::string& path,
-                                   absl::Duration patience = absl::Seconds(10));
+                                   absl::Duration patience = absl::Seconds(60));
 
   // ---- any message
 

@@ -70,7 +70,8 @@ struct FuseClientOptions {
   uint32_t uid = 0;
   uint32_t gid = 0;
   uint32_t pid = 1;
-  absl::Duration patience = absl::Seconds(10);
+  // For a reply. A host that flushes its disks, or has more to do than it can, takes its time.
+  absl::Duration patience = absl::Seconds(60);
   // How long to look for a reply before going to sleep until the device calls.
   absl::Duration spin = absl::ZeroDuration();
 };

@@ -260,7 +260,9 @@ TEST_F(PeerTest, ARawRequestIsAnswered) {
 
 TEST_F(PeerTest, ADaemonThatEndsIsNoticed) {
   Connect();
-  for (const pid_t pid : daemon_->Processes()) ASSERT_EQ(kill(pid, SIGKILL), 0);
+  // Children first: nobody reaps them behind our back before it is their turn.
+  const std::vector<pid_t> processes = daemon_->Processes();
+  for (size_t i = processes.size(); i-- > 0;) ASSERT_EQ(kill(processes[i], SIGKILL), 0);
   EXPECT_EQ(ErrorOf(client_->Getattr(NodeId::kRoot)), ESHUTDOWN);
 }
 

@@ -148,7 +148,7 @@ class BackendTest : public ::testing::Test {
   absl::Status Ended() {
     if (backend_ == nullptr) return ended_;
     thread_.join();
-    CHECK(backend_->Quiesce(absl::Seconds(10)));
+    CHECK(backend_->Quiesce(absl::Seconds(60)));
     backend_.reset();
     return ended_;
   }

@@ -223,6 +223,8 @@ TEST(Migration, AFreshLogEachRoundUnderLoad) {
   }
   stop = true;
   guest.join();
+  // The last one is in use, whenever the guest had its last turn.
+  Must(client.Getattr(NodeId::kRoot));
   EXPECT_FALSE(logs.back()->Take().empty());
 }
 
@@ -336,6 +338,8 @@ class ExhaustedTest : public ::testing::Test {
  protected:
   static constexpr size_t kMaxRequests = 8;
   static constexpr size_t kWaiting = 20;
+  // The other queue may keep half of the requests to itself; one more is answered.
+  static constexpr size_t kTaken = kMaxRequests / 2 - 1;
 
   ExhaustedTest() {
     tree_.Write("f", "");
@@ -348,17 +352,27 @@ class ExhaustedTest : public ::testing::Test {
     const auto entry = Must(client_->Lookup(NodeId::kRoot, "f"));
     const auto file = Must(client_->Open(entry.nodeid, O_RDWR));
     HostLock(F_WRLCK);
-    for (size_t i = 0; i < kWaiting; ++i) {
+    const auto wait_for_lock = [&](size_t owner) {
       vhost::driver::Slot* const slot = client_->Acquire();
-      fuse::LkIn in = WriteLock(file.fh, i + 1);
+      fuse::LkIn in = WriteLock(file.fh, owner);
       in.lk.type = F_RDLCK;
       slot->Arguments().Write(in);
       client_->Submit(*slot, fuse::Opcode::kSetlkw, entry.nodeid, {});
-    }
-    vhost::driver::Slot* const last = client_->Acquire();
-    last->Arguments().Write(fuse::GetattrIn{});
-    client_->Submit(*last, fuse::Opcode::kGetattr, NodeId::kRoot,
-                    {.result = sizeof(fuse::AttrOut)});
+    };
+    const auto ask_for_root = [&] {
+      vhost::driver::Slot* const slot = client_->Acquire();
+      slot->Arguments().Write(fuse::GetattrIn{});
+      client_->Submit(*slot, fuse::Opcode::kGetattr, NodeId::kRoot,
+                      {.result = sizeof(fuse::AttrOut)});
+      return slot;
+    };
+    for (size_t owner = 1; owner <= kTaken; ++owner) wait_for_lock(owner);
+    // The device has them when it has answered one that came after them.
+    vhost::driver::Slot* const after_them = ask_for_root();
+    EXPECT_EQ(Must(client_->Next()), after_them);
+    client_->Release(*after_them);
+    for (size_t owner = kTaken + 1; owner <= kWaiting; ++owner) wait_for_lock(owner);
+    ask_for_root();
     // Answered at once if it had been taken.
     EXPECT_EQ(ErrorOf(machine_->queue(1).Wait(absl::Milliseconds(50))), ETIMEDOUT);
   }
@@ -397,7 +411,7 @@ TEST_F(ExhaustedTest, StopsAndGoesOn) {
   Must(machine_->Start());
   // Those that the device had were ended by the stop.
   const size_t failed = AwaitAll();
-  EXPECT_GT(failed, 0u);
+  EXPECT_GE(failed, kTaken);
   EXPECT_LE(failed, kMaxRequests);
 }
 
