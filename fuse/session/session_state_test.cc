@@ -50,7 +50,7 @@ class SessionStateTest : public ::testing::Test {
   FuseClient& client() { return *world_.client; }
 
   void Save() {
-    ASSERT_TRUE(world_.filesystem->gate().Close(absl::Now() + absl::Seconds(10)));
+    ASSERT_TRUE(world_.filesystem->gate().Close(absl::InfiniteFuture()));
     fs::Snapshot snapshot(*world_.filesystem, {});
     state_ = world_.session->Save(snapshot);
     const absl::Status finished = snapshot.Finish();
@@ -364,7 +364,7 @@ TEST_F(SessionStateTest, NoWaitingLockIsTakenDuringASave) {
   FuseRequest waiting(client().Message(Opcode::kSetlkw, file, Bytes(in)), 4096);
   ASSERT_EQ(world_.session->Serve(waiting, Serving::kWorker, client().scratch()).kind,
             Outcome::Kind::kDeferred);
-  ASSERT_TRUE(world_.filesystem->gate().Close(absl::Now() + absl::Seconds(10)));
+  ASSERT_TRUE(world_.filesystem->gate().Close(absl::InfiniteFuture()));
   holder.Reset();
   absl::SleepFor(absl::Milliseconds(120));  // longer than the waiter ever pauses
   EXPECT_FALSE(IsFlocked("top"));

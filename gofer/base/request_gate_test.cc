@@ -17,7 +17,7 @@ absl::Time Late() { return absl::Now() + absl::Seconds(60); }
 
 TEST(RequestGateTest, AnEmptyGateClosesAndOpens) {
   RequestGate gate;
-  EXPECT_TRUE(gate.Close(Soon()));
+  EXPECT_TRUE(gate.Close(Late()));
   gate.Open();
   const RequestGate::Pass pass(gate);
 }
@@ -29,7 +29,7 @@ TEST(RequestGateTest, ARequestInsideHoldsItOpen) {
     EXPECT_FALSE(gate.Close(Soon()));
     const RequestGate::Pass another(gate);  // it is open again
   }
-  EXPECT_TRUE(gate.Close(Soon()));
+  EXPECT_TRUE(gate.Close(Late()));
 }
 
 TEST(RequestGateTest, CloseWaitsForTheRequestInside) {

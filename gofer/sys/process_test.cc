@@ -162,8 +162,8 @@ TEST(Signals, AreReadFromADescriptor) {
 
 TEST(ConnectDatagram, ByPathAndByAbstractName) {
   const testing::TempTree tree;
-  const std::string names[] = {tree.At("notify"),
-                               "@gofer-process-test-" + std::to_string(getpid())};
+  // An abstract name is the network namespace's, where processes of several pid namespaces may be.
+  const std::string names[] = {tree.At("notify"), "@" + tree.At("notify")};
   for (const std::string& name : names) {
     const UniqueFd manager(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     struct sockaddr_un address = {};
