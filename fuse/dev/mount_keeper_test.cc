@@ -18,12 +18,14 @@
 #include "gofer/base/unique_fd.h"
 #include "gofer/sys/dev_fuse.h"
 #include "gtest/gtest.h"
+#include "test/support/eventually.h"
 #include "test/support/forked.h"
 #include "test/support/temp_tree.h"
 
 namespace gofer::fuse {
 namespace {
 
+using ::gofer::testing::Eventually;
 using ::gofer::testing::IsPrivileged;
 using ::gofer::testing::TempTree;
 
@@ -40,8 +42,8 @@ std::optional<std::string> MountedAt(const std::string& path) {
   return found;
 }
 
-void WaitUntilGone(const std::string& path) {
-  for (int i = 0; i < 500 && MountedAt(path).has_value(); ++i) usleep(10'000);
+bool BecomesUnmounted(const std::string& path) {
+  return Eventually([&] { return !MountedAt(path).has_value(); });
 }
 
 class MountKeeperTest : public ::testing::Test {
@@ -89,8 +91,7 @@ TEST_F(MountKeeperTest, GoesWithItsOwner) {
     MountKeeper keeper = Keep();
     ASSERT_TRUE(keeper.Attach().ok());
   }
-  WaitUntilGone(tree_.At("mnt"));
-  EXPECT_EQ(MountedAt(tree_.At("mnt")), std::nullopt);
+  EXPECT_TRUE(BecomesUnmounted(tree_.At("mnt")));
 }
 
 TEST_F(MountKeeperTest, GoesWhenItsOwnerIsKilled) {
@@ -110,8 +111,7 @@ TEST_F(MountKeeperTest, GoesWhenItsOwnerIsKilled) {
   device_.Reset();
   kill(child, SIGKILL);
   waitpid(child, nullptr, 0);
-  WaitUntilGone(tree_.At("mnt"));
-  EXPECT_EQ(MountedAt(tree_.At("mnt")), std::nullopt);
+  EXPECT_TRUE(BecomesUnmounted(tree_.At("mnt")));
   close(ready[0]);
   close(ready[1]);
 }

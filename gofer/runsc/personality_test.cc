@@ -22,6 +22,7 @@
 #include "lisafs/client/client.h"
 #include "test/support/forked.h"
 #include "test/support/gofer_process.h"
+#include "test/support/stopwatch.h"
 #include "test/support/temp_tree.h"
 
 namespace gofer::runsc {
@@ -349,10 +350,10 @@ TEST_F(PersonalityTest, EndsBySignalToo) {
   Start(kV22);
   Connect();
   ASSERT_TRUE(root_->Mount().ok());
-  const absl::Time before = absl::Now();
+  const testing::Stopwatch watch;
   gofer_->Signal(SIGTERM);  // as process 1 it would not notice without a handler of its own
   EXPECT_EQ(gofer_->Wait(), 0) << Log();
-  EXPECT_LT(absl::Now() - before, absl::Seconds(1));
+  EXPECT_LT(watch.Elapsed(), absl::Seconds(1));
 }
 
 TEST_F(PersonalityTest, InAUserNamespaceItWaitsForItsIds) {

@@ -13,7 +13,9 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cstddef>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <string>
@@ -29,6 +31,7 @@
 #include "gofer/base/unique_fd.h"
 #include "gofer/sys/socket.h"
 #include "gtest/gtest.h"
+#include "test/support/eventually.h"
 #include "test/support/forked.h"
 #include "test/support/gofer_process.h"
 #include "test/support/temp_tree.h"
@@ -79,18 +82,17 @@ class ServeFuseTest : public ::testing::Test {
   std::string Root() const { return absl::StrCat("--root=", tree_.At("served")); }
   std::string Mountpoint() const { return absl::StrCat("--fuse_mountpoint=", tree_.At("mnt")); }
 
-  // A mount of ours, whether or not somebody answers. Not asked of the file system itself.
+  // A mount of ours, whether or not somebody answers. Not asked of the file system itself: not by a
+  // path through it either.
   static bool IsMounted(const std::string& path) {
     struct statx here, above;
     if (statx(AT_FDCWD, path.c_str(), AT_STATX_DONT_SYNC, STATX_MNT_ID, &here) != 0) return true;
-    CHECK_EQ(statx(AT_FDCWD, absl::StrCat(path, "/..").c_str(), AT_STATX_DONT_SYNC, STATX_MNT_ID,
-                   &above),
-             0);
+    const std::string parent = std::filesystem::path(path).parent_path();
+    CHECK_EQ(statx(AT_FDCWD, parent.c_str(), AT_STATX_DONT_SYNC, STATX_MNT_ID, &above), 0);
     return here.stx_mnt_id != above.stx_mnt_id;
   }
   static bool BecomesUnmounted(const std::string& path) {
-    for (int i = 0; i < 500 && IsMounted(path); ++i) absl::SleepFor(absl::Milliseconds(10));
-    return !IsMounted(path);
+    return testing::Eventually([&] { return !IsMounted(path); });
   }
 
   const testing::TempTree tree_;
@@ -256,21 +258,22 @@ TEST_F(ServeFuseTest, AHostFileSystemThatHangsStopsNobodyElse) {
       absl::StrCat("fd=", silent.get(), ",rootmode=40000,user_id=0,group_id=0");
   ASSERT_EQ(mount("silent", tree_.At("served/other/hanging").c_str(), "fuse", 0, data.c_str()), 0);
   const auto gofer = Start({Mountpoint()});
+  std::atomic<int> over{0};
   std::vector<std::thread> hanging;
   for (int i = 0; i < 10; ++i) {
-    hanging.emplace_back([this, i] {
+    hanging.emplace_back([this, i, &over] {
       EXPECT_EQ(access(tree_.At(absl::StrCat("mnt/other/hanging/", i)).c_str(), F_OK), -1);
+      ++over;
     });
   }
   absl::SleepFor(absl::Milliseconds(100));
-  const absl::Time start = absl::Now();
   for (int i = 0; i < 100; ++i) {
     tree_.Write(absl::StrCat("mnt/f", i), "text");
     EXPECT_EQ(tree_.Read(absl::StrCat("mnt/f", i)), "text");
   }
-  EXPECT_LT(absl::Now() - start, absl::Seconds(5));
+  EXPECT_EQ(over, 0) << "all of this while they hang";
   gofer->Signal(SIGTERM);
-  EXPECT_EQ(gofer->Wait(absl::Seconds(20)), 1) << gofer->Stderr();
+  EXPECT_EQ(gofer->Wait(), 1) << gofer->Stderr();
   EXPECT_TRUE(BecomesUnmounted(tree_.At("mnt")));
   silent.Reset();
   for (std::thread& thread : hanging) thread.join();

@@ -17,11 +17,11 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/time.h"
 #include "fuse/wire/abi.h"
 #include "glog/logging.h"
 #include "gofer/base/unique_fd.h"
 #include "gtest/gtest.h"
+#include "test/support/eventually.h"
 #include "test/support/forked.h"
 #include "test/support/gofer_process.h"
 #include "test/support/results.h"
@@ -84,7 +84,7 @@ class DescriptorBudgetTest : public ::testing::Test {
       WalkWith(guest);
     }
     machine.reset();
-    EXPECT_EQ(daemon.Wait(absl::Seconds(20)), 0) << daemon.Stderr();
+    EXPECT_EQ(daemon.Wait(testing::kPatience), 0) << daemon.Stderr();
   }
 
   void WalkWith(FuseClient& guest) {

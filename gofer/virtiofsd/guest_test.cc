@@ -18,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "fuse/wire/abi.h"
 #include "gtest/gtest.h"
+#include "test/support/eventually.h"
 #include "test/support/forked.h"
 #include "test/support/gofer_process.h"
 #include "test/support/results.h"
@@ -70,7 +71,7 @@ class GuestTest : public ::testing::Test {
     client_.reset();
     machine_.reset();
     if (daemon_ == nullptr) return;
-    EXPECT_EQ(daemon_->Wait(absl::Seconds(10)), 0) << daemon_->Stderr();
+    EXPECT_EQ(daemon_->Wait(testing::kPatience), 0) << daemon_->Stderr();
     daemon_.reset();
   }
   void TearDown() override { Halt(); }

@@ -10,12 +10,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "absl/time/time.h"
 #include "fuse/wire/abi.h"
 #include "glog/logging.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "test/support/device_state_stream.h"
+#include "test/support/eventually.h"
 #include "test/support/forked.h"
 #include "test/support/gofer_process.h"
 #include "test/support/results.h"
@@ -46,7 +46,7 @@ class Host {
   ~Host() {
     guest_.reset();
     machine_.reset();
-    EXPECT_EQ(daemon_.Wait(absl::Seconds(10)), 0) << daemon_.Stderr();
+    EXPECT_EQ(daemon_.Wait(testing::kPatience), 0) << daemon_.Stderr();
   }
 
   void Start() {

@@ -25,8 +25,10 @@
 #include "absl/time/clock.h"
 #include "glog/logging.h"
 #include "gtest/gtest.h"
+#include "test/support/eventually.h"
 #include "test/support/forked.h"
 #include "test/support/gofer_process.h"
+#include "test/support/stopwatch.h"
 #include "test/support/temp_tree.h"
 
 namespace gofer::virtiofsd {
@@ -50,17 +52,14 @@ UniqueFd NewSocket() { return UniqueFd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOE
 // Once somebody listens there.
 UniqueFd ConnectTo(const std::string& path) {
   const struct sockaddr_un address = Address(path);
-  const absl::Time deadline = absl::Now() + absl::Seconds(10);
-  while (absl::Now() < deadline) {
-    UniqueFd socket = NewSocket();
-    if (connect(socket.get(), reinterpret_cast<const struct sockaddr*>(&address),
-                sizeof(address)) == 0) {
-      return socket;
-    }
-    absl::SleepFor(absl::Milliseconds(2));
-  }
-  ADD_FAILURE() << "nobody listens at " << path;
-  return UniqueFd();
+  UniqueFd socket;
+  EXPECT_TRUE(testing::Eventually([&] {
+    socket = NewSocket();
+    return connect(socket.get(), reinterpret_cast<const struct sockaddr*>(&address),
+                   sizeof(address)) == 0;
+  })) << "nobody listens at "
+      << path;
+  return socket;
 }
 
 UniqueFd ListenAt(const std::string& path) {
@@ -82,22 +81,26 @@ std::string StatusOf(pid_t pid, const std::string& name) {
 
 // The child that serves: the one with a pid namespace of its own.
 pid_t Service(const GoferProcess& gofer) {
-  const absl::Time deadline = absl::Now() + absl::Seconds(10);
-  while (absl::Now() < deadline) {
+  pid_t service = -1;
+  const bool found = testing::Eventually([&] {
     std::ifstream children(absl::StrCat("/proc/", gofer.pid(), "/task/", gofer.pid(), "/children"));
-    for (pid_t child; children >> child;) {
-      if (absl::StrContains(StatusOf(child, "NSpid"), "\t")) return child;
+    while (children >> service) {
+      if (absl::StrContains(StatusOf(service, "NSpid"), "\t")) return true;
     }
-    absl::SleepFor(absl::Milliseconds(2));
-  }
-  LOG(FATAL) << "there is none: " << gofer.Stderr();  // no number that kill(2) takes for another
+    return false;
+  });
+  CHECK(found) << gofer.Stderr();  // -1 is everybody for kill(2)
+  return service;
+}
+
+// Whether the process comes to be like that; it may be on its way.
+bool Becomes(pid_t pid, const std::string& name, absl::string_view value) {
+  return testing::Eventually([&] { return StatusOf(pid, name) == value; });
 }
 
 // Waits until the last step of confinement is done.
 void AwaitConfinement(pid_t pid) {
-  for (int i = 0; i < 1000 && StatusOf(pid, "Seccomp") != "2"; ++i) {
-    absl::SleepFor(absl::Milliseconds(2));
-  }
+  EXPECT_TRUE(Becomes(pid, "Seccomp", "2")) << StatusOf(pid, "Seccomp");
 }
 
 bool IsAlive(pid_t pid) {
@@ -106,8 +109,7 @@ bool IsAlive(pid_t pid) {
 }
 
 bool EndsSoon(pid_t pid) {
-  for (int i = 0; i < 5000 && IsAlive(pid); ++i) absl::SleepFor(absl::Milliseconds(2));
-  return !IsAlive(pid);
+  return testing::Eventually([&] { return !IsAlive(pid); });
 }
 
 class PersonalityTest : public ::testing::Test {
@@ -184,16 +186,17 @@ TEST_F(PersonalityTest, ASecondMonitorFindsNobody) {
   const UniqueFd monitor = ConnectTo(Socket());
   const struct sockaddr_un address = Address(Socket());
   // It has stopped listening as soon as it has taken the first one in.
-  for (int i = 0; i < 5000; ++i) {
+  int error = 0;
+  EXPECT_TRUE(testing::Eventually([&] {
     const UniqueFd second = NewSocket();
     if (connect(second.get(), reinterpret_cast<const struct sockaddr*>(&address),
-                sizeof(address)) != 0) {
-      EXPECT_EQ(errno, ECONNREFUSED);
-      return;
+                sizeof(address)) == 0) {
+      return false;
     }
-    absl::SleepFor(absl::Milliseconds(2));
-  }
-  ADD_FAILURE() << "it still listens";
+    error = errno;
+    return true;
+  })) << "it still listens";
+  EXPECT_EQ(error, ECONNREFUSED);
 }
 
 TEST_F(PersonalityTest, ASecondOneWithTheSameSocketDoesNotStart) {
@@ -253,10 +256,10 @@ TEST_F(PersonalityTest, SignalsEndIt) {
     const auto gofer = Serve();
     const UniqueFd monitor = ConnectTo(Socket());
     const pid_t service = Service(*gofer);
-    const absl::Time before = absl::Now();
+    const testing::Stopwatch watch;
     gofer->Signal(signal);
     EXPECT_EQ(gofer->Wait(), 1) << signal << gofer->Stderr();
-    EXPECT_LT(absl::Now() - before, absl::Seconds(2));
+    EXPECT_LT(watch.Elapsed(), absl::Seconds(2));
     EXPECT_FALSE(IsAlive(service));
   }
 }
@@ -302,6 +305,8 @@ TEST_F(PersonalityTest, WhatIsInForceByDefault) {
   EXPECT_EQ(StatusOf(service, "Seccomp"), "2");
 #endif
   EXPECT_EQ(StatusOf(service, "NSpid"), absl::StrCat(service, "\t1"));
+  // The one that was started goes its own way meanwhile; giving up new privileges is its last step.
+  EXPECT_TRUE(Becomes(gofer->pid(), "NoNewPrivs", "1"));
   EXPECT_EQ(StatusOf(gofer->pid(), "CapEff"), "0000000000000000") << "it only waits";
   EXPECT_EQ(StatusOf(gofer->pid(), "CapPrm"), "0000000000000000");
   struct stat root, served;
@@ -321,10 +326,8 @@ TEST_F(PersonalityTest, WhatIsInForceByDefault) {
 TEST_F(PersonalityTest, TheOneThatWaitsHoldsNoSocket) {
   const auto gofer = Serve();
   const UniqueFd monitor = ConnectTo(Socket());
-  for (int i = 0; i < 1000 && gofer->OpenFds().size() > 5; ++i) {
-    absl::SleepFor(absl::Milliseconds(2));
-  }
-  EXPECT_LE(gofer->OpenFds().size(), 5u) << "standard streams, signals, and the service";
+  EXPECT_TRUE(testing::Eventually([&] { return gofer->OpenFds().size() <= 5; }))
+      << gofer->OpenFds().size() << " instead of standard streams, signals, and the service";
 }
 
 TEST_F(PersonalityTest, CapabilitiesByName) {

@@ -4,15 +4,19 @@
 #include <ftw.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <system_error>
 #include <thread>
+#include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 #include "glog/logging.h"
 
 namespace gofer::testing {
@@ -35,6 +39,20 @@ std::string ReadLink(const std::string& path) {
   const ssize_t size = readlink(path.c_str(), target, sizeof(target));
   PCHECK(size >= 0) << path;
   return std::string(target, static_cast<size_t>(size));
+}
+
+// Of a thread's folder in /proc: whether it is about to go. Who has joined the thread may still see
+// it.
+bool IsEnding(const std::filesystem::path& task) {
+  constexpr uint64_t kExiting = 4;  // PF_EXITING of include/linux/sched.h
+  // "pid (name) state ppid pgrp session tty tpgid flags ..."; the name may be anything.
+  constexpr size_t kFlags = 6;
+  const std::string stat = ReadFile(task / "stat");
+  const std::vector<absl::string_view> words =
+      absl::StrSplit(absl::string_view(stat).substr(stat.rfind(')') + 1), ' ', absl::SkipEmpty());
+  uint64_t flags = 0;
+  return words.size() <= kFlags || !absl::SimpleAtoi(words[kFlags], &flags) ||
+         (flags & kExiting) != 0;
 }
 
 int64_t Nanoseconds(const struct timespec& time) {
@@ -157,7 +175,12 @@ size_t CountThreads() {
     return true;
   }();
 #endif
-  return CountEntries("/proc/self/task");
+  std::error_code error;
+  const std::filesystem::directory_iterator tasks("/proc/self/task", error);
+  CHECK(!error) << error.message();
+  return static_cast<size_t>(
+      std::count_if(begin(tasks), end(tasks),
+                    [](const std::filesystem::directory_entry& task) { return !IsEnding(task); }));
 }
 
 }  // namespace gofer::testing

@@ -61,8 +61,8 @@ class TempTree {
   std::string path_;
 };
 
-// The descriptors of this process, and its threads: what a test holds against its base when it
-// looks for leaks.
+// The descriptors of this process, and its threads without those that are about to end: what a test
+// holds against its base when it looks for leaks.
 size_t CountOpenFds();
 size_t CountThreads();
 
