@@ -26,6 +26,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "test/checkpoint/saved_gofer.h"
+#include "test/support/eventually.h"
 #include "test/support/forked.h"
 #include "test/support/gofer_process.h"
 #include "test/support/system_call_tracer.h"
@@ -68,12 +69,18 @@ class CkptCrashTest : public ::testing::Test {
     ASSERT_TRUE(world_.Running());
     EXPECT_TRUE(world_.Serves());
     // The gofer finds out that nobody waits for the image, which may take it a moment.
-    bool saved = false;
-    for (int tries = 0; tries < 50 && !saved; ++tries) {
-      saved = world_.SavesNow();
-      if (!saved) absl::SleepFor(absl::Milliseconds(20));
-    }
-    EXPECT_TRUE(saved);
+    EXPECT_TRUE(Eventually([&] { return world_.SavesNow(); }));
+  }
+
+  // A gofer that had been told that the image is in its place ends by that; one that had not can be
+  // saved again.
+  bool HasEndedAsTold() {
+    bool ended = false;
+    EXPECT_TRUE(Eventually([&] {
+      ended = world_.gofer().Wait(absl::ZeroDuration()) == 0;
+      return ended || world_.SavesNow();
+    }));
+    return ended;
   }
 
   SavedGofer world_;
@@ -157,10 +164,7 @@ TEST_P(CkptCrashAtEveryCallTest, IsWhole) {
     const Which image = world_.WhichImage();
     if (image == Which::kNew) ++new_images;
     if (!command_died) world_.gofer().Wait();
-    if (command_died && !leave_running && image == Which::kNew &&
-        world_.gofer().Wait(absl::Milliseconds(200)) == 0) {
-      continue;  // it had been told that the image is in its place
-    }
+    if (command_died && !leave_running && image == Which::kNew && HasEndedAsTold()) continue;
     ExpectWhole(command_died);
     if (HasFailure()) return;
   }

@@ -19,10 +19,9 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "glog/logging.h"
 #include "gtest/gtest.h"
+#include "test/support/eventually.h"
 #include "test/support/forked.h"
 #include "test/support/gofer_process.h"
 #include "test/support/temp_tree.h"
@@ -151,8 +150,7 @@ TEST_F(ControlAuthTest, TheJudgeEndsWithTheGofer) {
   EXPECT_TRUE(absl::StrContains(record, "NoNewPrivs:\t1")) << record;
   gofer_->Signal(SIGKILL);
   EXPECT_EQ(gofer_->Wait(), -SIGKILL);
-  for (int i = 0; i < 500 && IsRunning(judge); ++i) absl::SleepFor(absl::Milliseconds(10));
-  EXPECT_FALSE(IsRunning(judge));
+  EXPECT_TRUE(Eventually([&] { return !IsRunning(judge); }));
 }
 
 // What stands on the socket's path: left as it is, and no gofer starts.

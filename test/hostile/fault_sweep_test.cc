@@ -37,7 +37,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "fuse/wire/abi.h"
 #include "fuse/wire/opcode.h"
@@ -47,10 +46,12 @@
 #include "gtest/gtest.h"
 #include "lisafs/client/client.h"
 #include "test/hostile/seam_sites.h"
+#include "test/support/eventually.h"
 #include "test/support/forked.h"
 #include "test/support/gofer_process.h"
 #include "test/support/host_calls.h"
 #include "test/support/results.h"
+#include "test/support/stopwatch.h"
 #include "test/support/system_call_tracer.h"
 #include "test/support/temp_tree.h"
 #include "vhost/driver/frontend.h"
@@ -209,11 +210,11 @@ class FaultSweepTest : public ::testing::Test {
   bool HonestIsServed() {
     lisafs::Inode inode;
     const absl::string_view names[] = {"honest"};
-    const absl::Time begin = absl::Now();
+    const Stopwatch watch;
     const auto walked = honest_->Walk(honest_root_, names, std::span(&inode, 1));
     if (!walked.ok() || walked->count != 1 || !honest_->Close({inode.control_fd}).ok())
       return false;
-    return absl::Now() - begin < absl::Seconds(1);
+    return watch.Elapsed() < absl::Seconds(1);
   }
   // Files that the serving process has open, without those that it merely remembers. A socket is
   // closed some time after its peer was, so they are not counted.
@@ -239,12 +240,8 @@ class FaultSweepTest : public ::testing::Test {
   }
   // What a client had that has just gone goes a moment later.
   void ExpectOpenFiles(size_t expected) {
-    const absl::Time deadline = absl::Now() + absl::Seconds(5);
-    size_t files = OpenFiles();
-    for (; files != expected && absl::Now() < deadline; files = OpenFiles()) {
-      absl::SleepFor(absl::Milliseconds(10));
-    }
-    EXPECT_EQ(files, expected) << "something is left open";
+    EXPECT_TRUE(Eventually([&] { return OpenFiles() <= expected; }))
+        << "something is left open: " << OpenFiles() << " instead of " << expected;
   }
 
   // A run while calls are changed; what was changed, if anything was.

@@ -12,11 +12,12 @@
 #include <memory>
 #include <vector>
 
-#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "fuse/wire/abi.h"
 #include "test/hostile/hostile.h"
 #include "test/hostile/hostile_fuse.h"
 #include "test/support/session.h"
+#include "test/support/stopwatch.h"
 
 namespace gofer::fuse {
 namespace {
@@ -56,10 +57,10 @@ TEST_F(FileLocks, ManyThatWaitForOneHoldUpNobody) {
   }
   EXPECT_GT(waiting.size(), 0u);
   EXPECT_LE(testing::CountThreads(), threads + 1) << "they wait without threads";
-  const absl::Time start = absl::Now();
+  const testing::Stopwatch watch;
   EXPECT_EQ(client().Getattr(node).error, 0);
   EXPECT_EQ(client().Call(Opcode::kSetlk, node, Bytes(Lock(fh, 1, F_UNLCK, 0, 0))).error, 0);
-  EXPECT_LT(absl::Now() - start, absl::Seconds(1));
+  EXPECT_LT(watch.Elapsed(), absl::Seconds(1));
   world_.session->CancelDeferred();
   for (const auto& request : waiting) request->Wait();
   client().Release(node, fh);
@@ -129,7 +130,7 @@ TEST_F(FileLeases, OfADonatedDescriptor) {
   }
   ASSERT_EQ(flock(open.host_fd.get(), LOCK_EX), 0);
   Session honest(server_, Via::kChannel);
-  const absl::Time start = absl::Now();
+  const gofer::testing::Stopwatch watch;
   const Inode same = honest.Walk("f");
   const int error = ErrorOf(honest->OpenAt(same.control_fd, O_RDWR | O_TRUNC));
   EXPECT_TRUE(error == 0 || error == EAGAIN) << error;
@@ -142,7 +143,7 @@ TEST_F(FileLeases, OfADonatedDescriptor) {
                                      .atime = {},
                                      .mtime = {}})),
             0);
-  EXPECT_LT(absl::Now() - start, absl::Seconds(1));
+  EXPECT_LT(watch.Elapsed(), absl::Seconds(1));
 }
 
 }  // namespace

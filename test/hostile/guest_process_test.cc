@@ -14,12 +14,13 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "fuse/wire/abi.h"
 #include "gtest/gtest.h"
+#include "test/support/eventually.h"
 #include "test/support/gofer_process.h"
 #include "test/support/results.h"
+#include "test/support/stopwatch.h"
 #include "test/support/temp_tree.h"
 #include "test/support/vhost_daemon.h"
 #include "vhost/driver/driver_queue.h"
@@ -68,14 +69,14 @@ class GuestProcessTest : public ::testing::Test {
         std::make_unique<Guest>(Must(Frontend::Connect(absl::StrCat(daemon_->socket_path(), "2"))));
   }
   void ExpectHonestServed() {
-    const absl::Time start = absl::Now();
+    const testing::Stopwatch watch;
     const auto file = honest_->client->Lookup(NodeId::kRoot, "f");
     ASSERT_EQ(ErrorOf(file), 0);
     const auto open = honest_->client->Open(file->nodeid, O_RDONLY);
     ASSERT_EQ(ErrorOf(open), 0);
     EXPECT_EQ(Must(honest_->client->Read(file->nodeid, open->fh, 0, 100)), "content");
     EXPECT_EQ(ErrorOf(honest_->client->Release(file->nodeid, open->fh)), 0);
-    EXPECT_LT(absl::Now() - start, absl::Seconds(1));
+    EXPECT_LT(watch.Elapsed(), absl::Seconds(1));
   }
   // Both go.
   void ExpectEndsWell(int status = 0) {
@@ -83,7 +84,7 @@ class GuestProcessTest : public ::testing::Test {
     hostile_.reset();
     ExpectHonestServed();
     honest_.reset();
-    EXPECT_EQ(daemon_->Wait(absl::Seconds(5)), status) << daemon_->Stderr();
+    EXPECT_EQ(daemon_->Wait(testing::kPatience), status) << daemon_->Stderr();
   }
   // A head with whatever the test has put into the table.
   void Send(driver::DriverQueue& queue, uint16_t head) {
@@ -140,14 +141,11 @@ TEST_F(GuestProcessTest, AFloodOfOpenFiles) {
   EXPECT_EQ(ErrorOf(honest_->client->Getattr(NodeId::kRoot)), 0);
   // And comes back with the guest's end.
   hostile_.reset();
-  const absl::Time deadline = absl::Now() + absl::Seconds(5);
   const NodeId again = Must(honest_->client->Lookup(NodeId::kRoot, "f")).nodeid;
-  while (!honest_->client->Open(again, O_RDONLY).ok() && absl::Now() < deadline) {
-    absl::SleepFor(absl::Milliseconds(10));
-  }
+  EXPECT_TRUE(testing::Eventually([&] { return honest_->client->Open(again, O_RDONLY).ok(); }));
   ExpectHonestServed();
   honest_.reset();
-  EXPECT_EQ(daemon_->Wait(absl::Seconds(5)), 0) << daemon_->Stderr();
+  EXPECT_EQ(daemon_->Wait(testing::kPatience), 0) << daemon_->Stderr();
 }
 
 // More nodes than descriptors: they are given up and found again.

@@ -1,7 +1,7 @@
 #include "test/hostile/hostile_fuse.h"
 
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "test/support/stopwatch.h"
 
 namespace gofer::fuse {
 
@@ -40,12 +40,12 @@ std::map<std::string, std::string> HostileFuseTest::Beside() const {
 
 void HostileFuseTest::TearDown() {
   {
-    const absl::Time start = absl::Now();
+    const testing::Stopwatch watch;
     Session honest(world_.filesystem.get(), {});
     FuseClient newcomer(honest);
     EXPECT_EQ(newcomer.Init().error, 0);
     EXPECT_EQ(newcomer.Getattr(NodeId::kRoot).error, 0);
-    EXPECT_LT(absl::Now() - start, absl::Seconds(1));
+    EXPECT_LT(watch.Elapsed(), absl::Seconds(1));
   }
   world_.End();
   world_.filesystem->dentries().Purge();

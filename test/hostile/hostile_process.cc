@@ -3,7 +3,6 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -12,9 +11,11 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "glog/logging.h"
+#include "test/support/eventually.h"
 #include "test/support/forked.h"
+#include "test/support/stopwatch.h"
 
 namespace gofer::testing {
 
@@ -52,15 +53,11 @@ void HostileProcessTest::TearDown() {
 }
 
 void HostileProcessTest::Settle() {
-  const absl::Time deadline = absl::Now() + absl::Seconds(10);
-  const auto wait = [&] {
-    while (Threads() > 2 && absl::Now() < deadline) absl::SleepFor(absl::Milliseconds(2));
-  };
-  wait();
+  const auto two_threads = [&] { return Threads() == 2; };
+  EXPECT_TRUE(Eventually(two_threads)) << Threads();
   EXPECT_NE(Connect(), nullptr);
   Command("purge");
-  wait();
-  EXPECT_EQ(Threads(), 2u);
+  EXPECT_TRUE(Eventually(two_threads)) << Threads();
 }
 
 UniqueFd HostileProcessTest::ConnectSocket(absl::string_view name) {
@@ -93,9 +90,9 @@ ErrnoOr<lisafs::Inode> HostileProcessTest::Walk(Client& client, absl::string_vie
 }
 
 void HostileProcessTest::ExpectHonestServed() {
-  const absl::Time before = absl::Now();
+  const Stopwatch watch;
   EXPECT_TRUE(honest_->client.FStat(honest_->root.control_fd).ok());
-  EXPECT_LT(absl::Now() - before, absl::Seconds(1));
+  EXPECT_LT(watch.Elapsed(), absl::Seconds(1));
 }
 
 size_t HostileProcessTest::Threads() const {
@@ -143,12 +140,6 @@ HostileProcessTest::LimitUse HostileProcessTest::Limit(absl::string_view resourc
     CHECK(absl::SimpleAtoi(text.substr(begin, text.find('\n', begin) - begin), value));
   }
   return found;
-}
-
-absl::Duration Percentile99(std::vector<absl::Duration> requests) {
-  CHECK(!requests.empty());
-  std::sort(requests.begin(), requests.end());
-  return requests[requests.size() * 99 / 100];
 }
 
 }  // namespace gofer::testing

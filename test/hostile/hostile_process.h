@@ -18,7 +18,6 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
-#include "absl/time/time.h"
 #include "gofer/base/errno.h"
 #include "gtest/gtest.h"
 #include "lisafs/client/client.h"
@@ -77,9 +76,6 @@ class HostileProcessTest : public ::testing::Test {
   size_t base_fds_ = 0;
   int64_t base_files_ = 0;
 };
-
-// How long each of `requests` took, and the 99th of a hundred.
-absl::Duration Percentile99(std::vector<absl::Duration> requests);
 
 }  // namespace gofer::testing
 

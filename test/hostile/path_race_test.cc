@@ -12,12 +12,16 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <initializer_list>
 #include <set>
 #include <string>
 
 #include "absl/strings/match.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "test/hostile/peer.h"
+#include "test/support/eventually.h"
 #include "test/support/results.h"
 
 namespace gofer::testing {
@@ -45,10 +49,18 @@ class PathRace : public PeerTest {
     });
   }
 
-  // Makes requests until there were as many as a race has. `round` makes some, through Ask.
+  // Makes requests until there were as many as a race has, and each of `seen` was: a host that gets
+  // no processor for a while exchanges nothing. `round` makes some, through Ask.
   template <typename F>
-  void Race(F round) {
-    while (requests_ < RaceOperations() && !HasFailure()) round();
+  void Race(F round, std::initializer_list<const int*> seen = {}) {
+    const absl::Time deadline = absl::Now() + kPatience;
+    const auto all_seen = [&] {
+      return std::all_of(seen.begin(), seen.end(), [](const int* times) { return *times > 0; });
+    };
+    while (!HasFailure() &&
+           (requests_ < RaceOperations() || (!all_seen() && absl::Now() < deadline))) {
+      round();
+    }
     EXPECT_LT(slowest_.worst(), absl::Seconds(5)) << "a request that waited for somebody";
   }
   template <typename F>
@@ -101,25 +113,27 @@ TEST_P(PathRace, ADirectoryBecomesALink) {
   const Mischief host = Exchanging("dir", "link");
   int directories = 0;
   int links = 0;
-  Race([&] {
-    const ErrnoOr<Node> dir = Lookup(peer_->root(), "dir");
-    ASSERT_TRUE(dir.ok()) << dir.error().ToString();
-    (S_ISDIR(dir->mode) ? directories : links) += 1;
-    const ErrnoOr<Node> secret = Lookup(dir->id, "secret");
-    if (secret.ok()) {
-      const ErrnoOr<Peer::File> open = Ask([&] { return peer_->Open(*secret, O_RDWR); });
-      if (open.ok()) {
-        EXPECT_EQ(Must(Ask([&] { return peer_->Read(*open, 0, 100); })), "own");
-        peer_->Close(*open);
-      }
-      peer_->Forget(secret->id);
-    }
-    MakeAndRemove(dir->id);
-    Ask([&] { return peer_->Rmdir(dir->id, "dir"); }).ok();
-    Ask([&] { return peer_->Rename(dir->id, "secret", peer_->root(), "taken"); }).ok();
-    Ask([&] { return peer_->Rename(peer_->root(), "taken", dir->id, "secret"); }).ok();
-    peer_->Forget(dir->id);
-  });
+  Race(
+      [&] {
+        const ErrnoOr<Node> dir = Lookup(peer_->root(), "dir");
+        ASSERT_TRUE(dir.ok()) << dir.error().ToString();
+        (S_ISDIR(dir->mode) ? directories : links) += 1;
+        const ErrnoOr<Node> secret = Lookup(dir->id, "secret");
+        if (secret.ok()) {
+          const ErrnoOr<Peer::File> open = Ask([&] { return peer_->Open(*secret, O_RDWR); });
+          if (open.ok()) {
+            EXPECT_EQ(Must(Ask([&] { return peer_->Read(*open, 0, 100); })), "own");
+            peer_->Close(*open);
+          }
+          peer_->Forget(secret->id);
+        }
+        MakeAndRemove(dir->id);
+        Ask([&] { return peer_->Rmdir(dir->id, "dir"); }).ok();
+        Ask([&] { return peer_->Rename(dir->id, "secret", peer_->root(), "taken"); }).ok();
+        Ask([&] { return peer_->Rename(peer_->root(), "taken", dir->id, "secret"); }).ok();
+        peer_->Forget(dir->id);
+      },
+      {&directories, &links});
   EXPECT_GT(directories, 0);
   EXPECT_GT(links, 0) << "there was no race";
 }
@@ -131,18 +145,20 @@ TEST_P(PathRace, AFileBecomesAFifo) {
   const Mischief host = Exchanging("file", "fifo");
   int files = 0;
   int fifos = 0;
-  Race([&] {
-    const Node node = Must(Lookup(peer_->root(), "file"));
-    for (const uint32_t flags : {O_RDONLY, O_WRONLY, O_RDWR}) {
-      const ErrnoOr<Peer::File> open = Ask([&] { return peer_->Open(node, flags); });
-      ExpectOpenedAsFound(node, open);
-      if (open.ok()) peer_->Close(*open);
-    }
-    (S_ISREG(node.mode) ? files : fifos) += 1;
-    Ask([&] { return peer_->SetSize(node.id, 3); }).ok();
-    Ask([&] { return peer_->ListXattr(node.id); }).ok();
-    peer_->Forget(node.id);
-  });
+  Race(
+      [&] {
+        const Node node = Must(Lookup(peer_->root(), "file"));
+        for (const uint32_t flags : {O_RDONLY, O_WRONLY, O_RDWR}) {
+          const ErrnoOr<Peer::File> open = Ask([&] { return peer_->Open(node, flags); });
+          ExpectOpenedAsFound(node, open);
+          if (open.ok()) peer_->Close(*open);
+        }
+        (S_ISREG(node.mode) ? files : fifos) += 1;
+        Ask([&] { return peer_->SetSize(node.id, 3); }).ok();
+        Ask([&] { return peer_->ListXattr(node.id); }).ok();
+        peer_->Forget(node.id);
+      },
+      {&files, &fifos});
   EXPECT_GT(files, 0);
   EXPECT_GT(fifos, 0) << "there was no race";
 }
@@ -154,23 +170,25 @@ TEST_P(PathRace, AFileBecomesALink) {
   const Mischief host = Exchanging("file", "link");
   int files = 0;
   int links = 0;
-  Race([&] {
-    const Node node = Must(Lookup(peer_->root(), "file"));
-    (S_ISREG(node.mode) ? files : links) += 1;
-    const ErrnoOr<Peer::File> open = Ask([&] { return peer_->Open(node, O_RDWR); });
-    ExpectOpenedAsFound(node, open);
-    if (open.ok()) {
-      EXPECT_EQ(Must(Ask([&] { return peer_->Read(*open, 0, 100); })), "own");
-      peer_->Close(*open);
-    }
-    ExpectInside(Ask([&] { return peer_->Stat(node.id); }));
-    Ask([&] { return peer_->SetMode(node.id, 0600); }).ok();
-    Ask([&] { return peer_->SetOwner(node.id, 1, 1); }).ok();
-    Ask([&] { return peer_->SetTimes(node.id, {1, 1}, {1, 1}); }).ok();
-    Ask([&] { return peer_->SetSize(node.id, 3); }).ok();
-    Ask([&] { return peer_->SetXattr(node.id, "user.k", "v"); }).ok();
-    peer_->Forget(node.id);
-  });
+  Race(
+      [&] {
+        const Node node = Must(Lookup(peer_->root(), "file"));
+        (S_ISREG(node.mode) ? files : links) += 1;
+        const ErrnoOr<Peer::File> open = Ask([&] { return peer_->Open(node, O_RDWR); });
+        ExpectOpenedAsFound(node, open);
+        if (open.ok()) {
+          EXPECT_EQ(Must(Ask([&] { return peer_->Read(*open, 0, 100); })), "own");
+          peer_->Close(*open);
+        }
+        ExpectInside(Ask([&] { return peer_->Stat(node.id); }));
+        Ask([&] { return peer_->SetMode(node.id, 0600); }).ok();
+        Ask([&] { return peer_->SetOwner(node.id, 1, 1); }).ok();
+        Ask([&] { return peer_->SetTimes(node.id, {1, 1}, {1, 1}); }).ok();
+        Ask([&] { return peer_->SetSize(node.id, 3); }).ok();
+        Ask([&] { return peer_->SetXattr(node.id, "user.k", "v"); }).ok();
+        peer_->Forget(node.id);
+      },
+      {&files, &links});
   EXPECT_GT(files, 0);
   EXPECT_GT(links, 0) << "there was no race";
 }
@@ -232,30 +250,32 @@ TEST_P(PathRaceFewDescriptors, ParentsOfHeldNodesBecomeLinks) {
   int served = 0;
   int stale = 0;
   int round = 0;
-  Race([&] {
-    const std::string other = "f" + std::to_string(round++ % 16);
-    const ErrnoOr<Node> pushes_out = Lookup(peer_->root(), other.c_str());
-    const ErrnoOr<Node> stat = Ask([&] { return peer_->Stat(secret.id); });
-    if (stat.ok()) {
-      EXPECT_EQ(stat->ino, secret.ino);
-      ++served;
-    } else {
-      EXPECT_EQ(stat.error(), Errno(ESTALE));
-      ++stale;
-    }
-    const ErrnoOr<Peer::File> open = Ask([&] { return peer_->Open(secret, O_RDWR); });
-    if (open.ok()) {
-      EXPECT_EQ(Must(Ask([&] { return peer_->Read(*open, 0, 100); })), "own");
-      peer_->Close(*open);
-    }
-    for (const Node& held : {p, dir}) {
-      const ErrnoOr<Node> found = Lookup(held.id, "secret");
-      if (found.ok()) peer_->Forget(found->id);
-      MakeAndRemove(held.id);
-      Ask([&] { return peer_->SetMode(held.id, 0755); }).ok();
-    }
-    if (pushes_out.ok()) peer_->Forget(pushes_out->id);
-  });
+  Race(
+      [&] {
+        const std::string other = "f" + std::to_string(round++ % 16);
+        const ErrnoOr<Node> pushes_out = Lookup(peer_->root(), other.c_str());
+        const ErrnoOr<Node> stat = Ask([&] { return peer_->Stat(secret.id); });
+        if (stat.ok()) {
+          EXPECT_EQ(stat->ino, secret.ino);
+          ++served;
+        } else {
+          EXPECT_EQ(stat.error(), Errno(ESTALE));
+          ++stale;
+        }
+        const ErrnoOr<Peer::File> open = Ask([&] { return peer_->Open(secret, O_RDWR); });
+        if (open.ok()) {
+          EXPECT_EQ(Must(Ask([&] { return peer_->Read(*open, 0, 100); })), "own");
+          peer_->Close(*open);
+        }
+        for (const Node& held : {p, dir}) {
+          const ErrnoOr<Node> found = Lookup(held.id, "secret");
+          if (found.ok()) peer_->Forget(found->id);
+          MakeAndRemove(held.id);
+          Ask([&] { return peer_->SetMode(held.id, 0755); }).ok();
+        }
+        if (pushes_out.ok()) peer_->Forget(pushes_out->id);
+      },
+      {&served});
   EXPECT_GT(served, 0);
   RecordProperty("stale", stale);
 }

@@ -24,6 +24,7 @@
 #include "fuse/wire/abi.h"
 #include "gtest/gtest.h"
 #include "test/hostile/hostile_guest.h"
+#include "test/support/eventually.h"
 #include "test/support/mapped_again.h"
 #include "vhost/driver/driver_queue.h"
 #include "vhost/driver/fuse_client.h"
@@ -50,7 +51,6 @@ constexpr uint16_t kIndirect = kDescriptorIndirect;
 constexpr uint16_t kRing = 128;
 constexpr uint32_t kRequest = sizeof(InHeader) + sizeof(fuse::GetattrIn);
 constexpr uint32_t kReply = sizeof(OutHeader) + sizeof(fuse::AttrOut);
-constexpr absl::Duration kPatience = absl::Seconds(5);
 
 // A request ring that the test writes by hand, and what lies in the guest's memory for it.
 class RawRing {
@@ -100,7 +100,7 @@ class RawRing {
   }
   // What comes back; nothing if the ring breaks instead.
   std::optional<Finished> Finish() {
-    const absl::Time deadline = absl::Now() + kPatience;
+    const absl::Time deadline = absl::Now() + testing::kPatience;
     while (absl::Now() < deadline) {
       if (queue.Wait(absl::Milliseconds(1)).ok()) return Must(queue.Take());
       if (Broken()) return std::nullopt;

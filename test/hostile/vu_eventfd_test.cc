@@ -15,12 +15,13 @@
 #include <optional>
 #include <string>
 
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "fuse/wire/abi.h"
 #include "gofer/base/unique_fd.h"
 #include "gtest/gtest.h"
 #include "test/hostile/hostile_guest.h"
+#include "test/support/eventually.h"
+#include "test/support/stopwatch.h"
 #include "vhost/driver/driver_queue.h"
 #include "vhost/driver/frontend.h"
 #include "vhost/driver/fuse_client.h"
@@ -74,16 +75,16 @@ class VuEventfdTest : public HostileGuestTest {
  protected:
   // The control thread answers, and the ring beside is served.
   void ExpectAlive() {
-    const absl::Time start = absl::Now();
+    const testing::Stopwatch watch;
     EXPECT_EQ(ErrorOf(machine().frontend().Ask<uint64_t>(MessageId::kGetFeatures)), 0);
     FuseClient neighbour(&machine(), {.queue = 2, .data_bytes = 0});
     EXPECT_EQ(ErrorOf(neighbour.Getattr(NodeId::kRoot)), 0);
-    EXPECT_LT(absl::Now() - start, absl::Seconds(1));
+    EXPECT_LT(watch.Elapsed(), absl::Seconds(1));
   }
   void ExpectStops() {
-    const absl::Time start = absl::Now();
+    const testing::Stopwatch watch;
     EXPECT_EQ(ErrorOf(machine().Stop()), 0);
-    EXPECT_LT(absl::Now() - start, absl::Seconds(1));
+    EXPECT_LT(watch.Elapsed(), absl::Seconds(1));
   }
 };
 
@@ -93,7 +94,7 @@ TEST_F(VuEventfdTest, OddDescriptorsOfEveryKind) {
     for (const OddFd& odd : kOddFds) {
       SCOPED_TRACE(user::MessageName(message) + " with " + odd.name);
       // Spinning: what the device calls is not what the client would wait for.
-      Boot(Small(), {.spin = absl::Milliseconds(200)});
+      Boot(Small(), {.spin = testing::kPatience});
       {
         const UniqueFd fd = odd.make();
         PCHECK(fd.valid());
@@ -113,7 +114,7 @@ TEST_F(VuEventfdTest, OddDescriptorsOfEveryKind) {
 
 // The guest fills the counter while it is called, and so each call would have to wait.
 TEST_F(VuEventfdTest, ACallDescriptorThatIsFilledUpAgainAndAgain) {
-  Boot(Small(), {.spin = absl::Seconds(1)});
+  Boot(Small(), {.spin = testing::kPatience});
   const UniqueFd call(eventfd(0, EFD_CLOEXEC));
   Must(machine().frontend().SetVringFd(MessageId::kSetVringCall, 1, call, Frontend::Ack::kWanted));
   for (int i = 0; i < 200; ++i) {
@@ -141,7 +142,7 @@ TEST_F(VuEventfdTest, TheGuestReadsItsOwnKicks) {
 
 // One eventfd for everything: each ring wakes the others, and the device itself.
 TEST_F(VuEventfdTest, OneDescriptorForAllPurposes) {
-  Boot(Small(), {.spin = absl::Milliseconds(200)});
+  Boot(Small(), {.spin = testing::kPatience});
   const UniqueFd one(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   for (uint32_t ring = 0; ring < 3; ++ring) {
     for (const MessageId message :

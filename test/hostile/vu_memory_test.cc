@@ -27,6 +27,7 @@
 #include "gofer/base/unique_fd.h"
 #include "gtest/gtest.h"
 #include "test/hostile/hostile_guest.h"
+#include "test/support/eventually.h"
 #include "vhost/driver/fuse_client.h"
 #include "vhost/driver/guest_ram.h"
 #include "vhost/driver/machine.h"
@@ -84,7 +85,7 @@ class VuMemoryTest : public HostileGuestTest {
   void ExpectConnectionEnds() {
     EXPECT_TRUE(server_.WaitForConnections(1)) << "the device still trusts its memory";
     pollfd hang_up = {.fd = frontend().socket().get(), .events = POLLIN, .revents = 0};
-    ASSERT_EQ(poll(&hang_up, 1, 10'000), 1);
+    ASSERT_EQ(poll(&hang_up, 1, absl::ToInt64Milliseconds(testing::kPatience)), 1);
     char byte;
     // An end of file, or a reset where the device has left messages unread.
     EXPECT_LE(read(hang_up.fd, &byte, 1), 0);
@@ -257,7 +258,7 @@ TEST_F(VuMemoryTest, ARegionComesAndGoesUnderLoad) {
     EXPECT_TRUE(Remove(second));
     // Whatever was taken before is answered, or was not taken before.
     EXPECT_TRUE(Add(second, ram().file()));
-    ASSERT_EQ(ErrorOf(machine().queue(2).Wait(absl::Seconds(10))), 0) << i;
+    ASSERT_EQ(ErrorOf(machine().queue(2).Wait(testing::kPatience)), 0) << i;
     const auto finished = Must(machine().queue(2).Take());
     ASSERT_TRUE(finished.has_value());
     ++(finished->written > 0 ? answered : refused);
@@ -288,7 +289,7 @@ TEST_F(VuMemoryTest, TheWholeTableIsReplacedUnderLoad) {
   tree_.Write("served/data", std::string(1 << 20, 'd'));
   const auto entry = Must(client().Lookup(NodeId::kRoot, "data"));
   const auto open = Must(client().Open(entry.nodeid, O_RDONLY));
-  int reads = 0;
+  std::atomic<int> reads{0};
   std::thread busy([&] {
     while (!done) {
       const std::string data = Must(client().Read(entry.nodeid, open.fh, 0, 1 << 20));
@@ -296,9 +297,14 @@ TEST_F(VuMemoryTest, TheWholeTableIsReplacedUnderLoad) {
       ++reads;
     }
   });
-  const absl::Time end = absl::Now() + absl::Seconds(2);
+  const absl::Time enough = absl::Now() + absl::Seconds(2);
+  const absl::Time deadline = absl::Now() + testing::kPatience;
   int tables = 0;
-  for (; absl::Now() < end; ++tables) {
+  const auto goes_on = [&] {
+    const absl::Time now = absl::Now();
+    return now < enough || ((tables <= 10 || reads <= 10) && now < deadline);
+  };
+  for (; goes_on(); ++tables) {
     ASSERT_EQ(ErrorOf(frontend().SetMemoryTable(ram(), Ack::kWanted)), 0);
   }
   done = true;
@@ -385,7 +391,7 @@ TEST_F(VuMemoryTest, ACutFileUnderDataIsThatRequestsError) {
                             {second.guest_address, 4 * kPage}};
   ASSERT_TRUE(machine().queue(2).Add(std::span(&readable, 1), writable, 1));
   machine().queue(2).Publish();
-  ASSERT_EQ(ErrorOf(machine().queue(2).Wait(absl::Seconds(10))), 0);
+  ASSERT_EQ(ErrorOf(machine().queue(2).Wait(testing::kPatience)), 0);
   ASSERT_TRUE(Must(machine().queue(2).Take()).has_value());
   fuse::OutHeader out;
   std::memcpy(&out, reply.host, sizeof(out));

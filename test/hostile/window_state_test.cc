@@ -16,6 +16,7 @@
 #include "gofer/sys/futex.h"
 #include "lisafs/wire/structs.h"
 #include "test/hostile/hostile.h"
+#include "test/support/eventually.h"
 
 namespace lisafs {
 namespace {
@@ -30,12 +31,7 @@ constexpr uint32_t kShutDown = 2;
 class WindowState : public HostileTest {
  protected:
   static bool WaitForEnd(ChannelWay& way) {
-    const absl::Time deadline = absl::Now() + absl::Seconds(5);
-    while (way.state() != kShutDown) {
-      if (absl::Now() > deadline) return false;
-      absl::SleepFor(absl::Milliseconds(1));
-    }
-    return true;
+    return gofer::testing::Eventually([&] { return way.state() == kShutDown; });
   }
   static void Poke(ChannelWay& way, uint32_t state) {
     way.state() = state;

@@ -20,6 +20,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "gofer/base/unique_fd.h"
+#include "test/support/eventually.h"
 
 namespace gofer::testing {
 
@@ -49,7 +50,7 @@ class GoferProcess {
   // The user namespace's ids become those of the host.
   void MapIds() const;
   // The exit status, or minus the signal that ended it; -1000 if it still runs after `timeout`.
-  int Wait(absl::Duration timeout = absl::Seconds(10));
+  int Wait(absl::Duration timeout = kPatience);
   bool Running();
 
   std::string Stdout() const;
@@ -80,7 +81,7 @@ struct Pipe {
 };
 Pipe MakePipe();
 // All until end of file; "(nothing yet)" if nothing comes within `timeout`.
-std::string ReadPipe(BorrowedFd pipe, absl::Duration timeout = absl::Seconds(10));
+std::string ReadPipe(BorrowedFd pipe, absl::Duration timeout = kPatience);
 
 }  // namespace gofer::testing
 

@@ -29,7 +29,11 @@ lisafs::Calls MakeCalls(lisafs::Client& client, Via via) {
 Session::Session(TestServer& server, Via via, const lisafs::ConnectionOptions& options)
     : client_(server.Connect(options)),
       root_(Must(client_->Mount()).root),
-      calls_(MakeCalls(*client_, via)) {}
+      calls_(MakeCalls(*client_, via)) {
+  // Descriptors that come with a reply are still the server's too when the reply is here, but not
+  // when it answers the next request: who counts them from here on counts none of those.
+  Must(client_->FStat(root_.control_fd));
+}
 
 ErrnoOr<Inode> Session::TryWalk(absl::string_view path) {
   if (path.empty()) return root_;

@@ -34,6 +34,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "gofer/base/unique_fd.h"
+#include "test/support/eventually.h"
 
 namespace gofer::testing {
 
@@ -82,7 +83,7 @@ class SystemCallTracer {
   SystemCallTracer& operator=(const SystemCallTracer&) = delete;
 
   // The exit status of the command, or minus its signal; -1000 if it still runs after `timeout`.
-  int Wait(absl::Duration timeout = absl::Seconds(10));
+  int Wait(absl::Duration timeout = kPatience);
   std::string CommandOutput() const;  // both streams
   // Whether the chooser has changed a call yet.
   bool HasChanged() const;

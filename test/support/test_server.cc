@@ -5,10 +5,9 @@
 
 #include <utility>
 
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "glog/logging.h"
 #include "gofer/sys/host_fs.h"
+#include "test/support/eventually.h"
 
 namespace gofer::testing {
 
@@ -44,12 +43,7 @@ std::unique_ptr<lisafs::Client> TestServer::Connect(const lisafs::ConnectionOpti
 }
 
 bool TestServer::WaitForConnections(size_t count) {
-  const absl::Time deadline = absl::Now() + absl::Seconds(10);
-  while (server_->num_connections() != count) {
-    if (absl::Now() > deadline) return false;
-    absl::SleepFor(absl::Milliseconds(1));
-  }
-  return true;
+  return Eventually([&] { return server_->num_connections() == count; });
 }
 
 }  // namespace gofer::testing

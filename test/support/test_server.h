@@ -34,7 +34,7 @@ class TestServer {
   // Its bare socket.
   UniqueFd ConnectSocket(const lisafs::ConnectionOptions& options = {});
 
-  // Waits until this many connections are left; false if that takes longer than ten seconds.
+  // Waits until this many connections are left; false if that does not come about.
   bool WaitForConnections(size_t count);
 
   lisafs::Server& server() { return *server_; }

@@ -16,6 +16,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "glog/logging.h"
+#include "test/support/eventually.h"
 #include "vhost/driver/frontend.h"
 
 namespace gofer::testing {
@@ -68,7 +69,7 @@ VhostDaemon::VhostDaemon(absl::string_view command, const std::string& dir)
     execvp(arguments[0], arguments.data());
     _exit(127);
   }
-  const absl::Time deadline = absl::Now() + absl::Seconds(10);
+  const absl::Time deadline = absl::Now() + kPatience;
   for (;;) {
     ErrnoOr<UniqueFd> connected = vhost::driver::Frontend::Connect(socket_, absl::Milliseconds(20));
     if (connected.ok()) {
@@ -84,7 +85,7 @@ VhostDaemon::~VhostDaemon() {
   connection_.Reset();
   if (Running()) {
     for (const pid_t pid : Processes()) kill(pid, SIGKILL);
-    Wait(absl::Seconds(10));
+    Wait(kPatience);
   }
   std::error_code ignored;
   std::filesystem::remove_all(std::filesystem::path(socket_).parent_path(), ignored);

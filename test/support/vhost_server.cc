@@ -5,10 +5,9 @@
 
 #include <utility>
 
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "glog/logging.h"
 #include "gofer/sys/host_fs.h"
+#include "test/support/eventually.h"
 
 namespace gofer::testing {
 
@@ -39,7 +38,7 @@ VhostServer::~VhostServer() {
 void VhostServer::Serve(Connection& connection, vhost::user::Backend& backend) {
   const absl::Status ended = backend.Serve();
   LOG_IF(INFO, !ended.ok()) << "connection given up: " << ended.message();
-  CHECK(backend.Quiesce(absl::Seconds(10))) << "requests did not end";
+  CHECK(backend.Quiesce(kPatience)) << "requests did not end";
   std::unique_ptr<vhost::user::Backend> over;
   const absl::MutexLock lock(&connection.mu);
   over = std::move(connection.backend);  // its socket is closed: the front-end hears of it
@@ -83,12 +82,7 @@ size_t VhostServer::Reap() {
 }
 
 bool VhostServer::WaitForConnections(size_t count) {
-  const absl::Time deadline = absl::Now() + absl::Seconds(10);
-  while (Reap() != count) {
-    if (absl::Now() > deadline) return false;
-    absl::SleepFor(absl::Milliseconds(1));
-  }
-  return true;
+  return Eventually([&] { return Reap() == count; });
 }
 
 }  // namespace gofer::testing

@@ -37,7 +37,7 @@ class VhostServer {
 
   // The front-end's end of a new connection.
   UniqueFd Connect() ABSL_LOCKS_EXCLUDED(mu_);
-  // Waits until this many connections are left; false if that takes longer than ten seconds.
+  // Waits until this many connections are left; false if that does not come about.
   bool WaitForConnections(size_t count) ABSL_LOCKS_EXCLUDED(mu_);
 
   fs::Filesystem& filesystem() { return *filesystem_; }

@@ -3,7 +3,7 @@
 //
 // Owner:   owns the socket; closing it ends the device.
 // Threads: one.
-// Errors:  ESHUTDOWN: the back-end has closed the socket. ETIMEDOUT: no reply within ten seconds.
+// Errors:  ESHUTDOWN: the back-end has closed the socket. ETIMEDOUT: no reply within a minute.
 //          EBADMSG: a reply that a VMM would not take. EREMOTEIO: an acknowledgement that says no.
 // Source:  spec/vhost-user-fs.md s.2 and s.3.
 
