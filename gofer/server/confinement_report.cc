@@ -141,4 +141,15 @@ absl::StatusOr<control::Confinement> ConfinementReport::Now() const {
   return now;
 }
 
+std::optional<uint64_t> ConfinementReport::Threads() const {
+  const absl::MutexLock lock(&mu_);
+  const ErrnoOr<std::string> status = records_.Status();
+  if (!status.ok()) return std::nullopt;
+  for (absl::string_view line : absl::StrSplit(*status, '\n')) {
+    uint64_t threads;
+    if (absl::ConsumePrefix(&line, "Threads:") && absl::SimpleAtoi(line, &threads)) return threads;
+  }
+  return std::nullopt;
+}
+
 }  // namespace gofer::server

@@ -14,6 +14,8 @@
 #ifndef GOFER_SERVER_CONFINEMENT_REPORT_H_
 #define GOFER_SERVER_CONFINEMENT_REPORT_H_
 
+#include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/base/thread_annotations.h"
@@ -32,6 +34,8 @@ class ConfinementReport {
   ConfinementReport(absl::string_view sandbox, const SeccompOptions& seccomp, Confined confined);
 
   absl::StatusOr<control::Confinement> Now() const ABSL_LOCKS_EXCLUDED(mu_);
+  // How many threads the process has; nothing if the kernel does not tell.
+  std::optional<uint64_t> Threads() const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   control::Confinement at_start_;

@@ -173,24 +173,29 @@ control::Reply ControlWay::ReplyStatus() const {
 std::vector<LimitUse> ControlWay::CommonLimits() const {
   fs::Filesystem& filesystem = service_.subject.filesystem;
   const checkpoint::SaveOptions save;
-  return {{.resource = "file_descriptors",
-           .limit = service_.about.file_descriptors_limit(),
-           .used = filesystem.open_fds()},
-          {.resource = "names", .limit = service_.max_nodes, .used = filesystem.dentries().size()},
-          {.resource = "files", .limit = service_.max_nodes, .used = filesystem.inodes().size()},
-          {.resource = "name_bytes", .limit = kMaxNameBytes},
-          {.resource = "xattr_bytes", .limit = XATTR_SIZE_MAX},
-          {.resource = "control_clients", .limit = control::kMaxClients, .used = server_.clients()},
-          {.resource = "control_request_bytes", .limit = control::kMaxRequestBytes},
-          {.resource = "control_request_seconds",
-           .limit = static_cast<uint64_t>(absl::ToInt64Seconds(control::kRequestDeadline))},
-          {.resource = "image_bytes", .limit = checkpoint::kMaxImageBytes},
-          {.resource = "image_files", .limit = checkpoint::kMaxNodes},
-          {.resource = "image_deleted_bytes", .limit = save.max_deleted_bytes},
-          {.resource = "save_quiesce_seconds",
-           .limit = static_cast<uint64_t>(absl::ToInt64Seconds(save.quiesce))},
-          {.resource = "log_record_bytes", .limit = kMaxLogMessageBytes},
-          {.resource = "log_records_per_second", .limit = kMaxLogRecordsPerSecond}};
+  // The main one, and those that start and end others.
+  size_t max_threads = control::kMaxClients + 4;
+  for (const WayIn* const way : service_.ways) max_threads += way->MaxThreads();
+  return {
+      {.resource = "process_threads", .limit = max_threads, .used = service_.confinement.Threads()},
+      {.resource = "file_descriptors",
+       .limit = service_.about.file_descriptors_limit(),
+       .used = filesystem.open_fds()},
+      {.resource = "names", .limit = service_.max_nodes, .used = filesystem.dentries().size()},
+      {.resource = "files", .limit = service_.max_nodes, .used = filesystem.inodes().size()},
+      {.resource = "name_bytes", .limit = kMaxNameBytes},
+      {.resource = "xattr_bytes", .limit = XATTR_SIZE_MAX},
+      {.resource = "control_clients", .limit = control::kMaxClients, .used = server_.clients()},
+      {.resource = "control_request_bytes", .limit = control::kMaxRequestBytes},
+      {.resource = "control_request_seconds",
+       .limit = static_cast<uint64_t>(absl::ToInt64Seconds(control::kRequestDeadline))},
+      {.resource = "image_bytes", .limit = checkpoint::kMaxImageBytes},
+      {.resource = "image_files", .limit = checkpoint::kMaxNodes},
+      {.resource = "image_deleted_bytes", .limit = save.max_deleted_bytes},
+      {.resource = "save_quiesce_seconds",
+       .limit = static_cast<uint64_t>(absl::ToInt64Seconds(save.quiesce))},
+      {.resource = "log_record_bytes", .limit = kMaxLogMessageBytes},
+      {.resource = "log_records_per_second", .limit = kMaxLogRecordsPerSecond}};
 }
 
 control::Reply ControlWay::ReplyConfinement() const {

@@ -15,6 +15,10 @@
 #include "gofer/server/fuse_options.h"
 #include "gofer/server/options.h"
 #include "lisafs/server/options.h"
+#include "lisafs/wire/structs.h"
+#include "vhost/memory/guest_memory.h"
+#include "vhost/user/backend.h"
+#include "vhost/virtqueue/ring_layout.h"
 
 DEFINE_string(root, "", "serve: the directory to serve");
 DEFINE_bool(readonly, false, "serve: refuse every change");
@@ -52,6 +56,13 @@ DEFINE_string(pid_file, "", "serve: gets the process id");
 DEFINE_uint64(rlimit_nofile, 0,
               "serve: limit of open descriptors, soft and hard; 0 raises soft to hard");
 DEFINE_uint64(max_connections, 0, "serve: how many LISAFS clients at a time; 0: 1024");
+DEFINE_uint64(max_channels, 0, "serve: how many channels each LISAFS client may have; 0: 4");
+DEFINE_uint64(max_queues, 0, "vhost-user: how many rings a guest may have, 2 to 256; 0: 256");
+DEFINE_uint64(max_ring_entries, 0, "vhost-user: how many entries each ring may have; 0: 32768");
+DEFINE_uint64(max_memory_regions, 0,
+              "vhost-user: in how many regions a guest may share memory; 0: 509");
+DEFINE_uint64(max_memory_bytes, 0,
+              "vhost-user: how many bytes of memory a guest may share; 0: 1 TiB");
 DEFINE_uint64(max_nodes, 0, "serve: how many files and names all clients may know; 0: 1000000");
 DEFINE_string(seccomp, "kill", "serve: for a system call outside the list: kill, trap, log, none");
 DEFINE_string(sandbox, "namespace",
@@ -190,6 +201,44 @@ absl::StatusOr<FusePolicy> FusePolicyFromFlags() {
   return policy;
 }
 
+// Flags that are numbers of what clients may have. 0 stands for the default.
+absl::Status SetLimits(ServeOptions& options) {
+  constexpr char kCheckpoint[] = "a checkpoint can hold no more";
+  constexpr char kProtocol[] = "the protocol has no more";
+  const struct {
+    absl::string_view flag;
+    uint64_t value;
+    uint64_t least;
+    uint64_t most;
+    absl::string_view why;
+    void (ServeOptions::*set)(uint64_t);
+  } limits[] = {
+      {"max_nodes", FLAGS_max_nodes, 1, fs::kMaxNodes, kCheckpoint, &ServeOptions::set_max_nodes},
+      {"max_connections", FLAGS_max_connections, 1, lisafs::kMaxConnections, kCheckpoint,
+       &ServeOptions::set_max_connections},
+      {"max_channels", FLAGS_max_channels, 1, lisafs::kMaxChannels, kProtocol,
+       &ServeOptions::set_max_channels},
+      {"max_queues", FLAGS_max_queues, 2, vhost::user::kMaxQueues,
+       "one is for requests that must not wait, and the protocol has no more",
+       &ServeOptions::set_max_queues},
+      {"max_ring_entries", FLAGS_max_ring_entries, 1, vhost::kMaxRingSize, kProtocol,
+       &ServeOptions::set_max_ring_entries},
+      {"max_memory_regions", FLAGS_max_memory_regions, 1, vhost::kMaxMemoryRegions,
+       "monitors know no more", &ServeOptions::set_max_memory_regions},
+      {"max_memory_bytes", FLAGS_max_memory_bytes, 4096, vhost::kMaxGuestMemory,
+       "from a page to 1 TiB", &ServeOptions::set_max_memory_bytes},
+  };
+  for (const auto& limit : limits) {
+    if (limit.value != 0 && (limit.value < limit.least || limit.value > limit.most)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--", limit.flag, "=", limit.value, ": is not from ", limit.least, " to ",
+                       limit.most, " (", limit.why, "); give one of these, or 0 for the default"));
+    }
+    (options.*limit.set)(limit.value);
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 std::string FlagsHelp() {
@@ -275,18 +324,7 @@ absl::StatusOr<ServeOptions> ServeOptionsFromFlags() {
   options.set_log_format(log_format);
   options.set_pid_file(FLAGS_pid_file);
   options.set_rlimit_nofile(FLAGS_rlimit_nofile);
-  if (FLAGS_max_nodes > fs::kMaxNodes) {
-    return absl::InvalidArgumentError(absl::StrCat("--max_nodes=", FLAGS_max_nodes,
-                                                   ": is more than ", fs::kMaxNodes,
-                                                   ", as many as a checkpoint can hold"));
-  }
-  options.set_max_nodes(FLAGS_max_nodes);
-  if (FLAGS_max_connections > lisafs::kMaxConnections) {
-    return absl::InvalidArgumentError(absl::StrCat("--max_connections=", FLAGS_max_connections,
-                                                   ": is more than ", lisafs::kMaxConnections,
-                                                   ", as many as a checkpoint can hold"));
-  }
-  options.set_max_connections(FLAGS_max_connections);
+  RETURN_IF_ERROR(SetLimits(options));
   ASSIGN_OR_RETURN(const SeccompName seccomp, ParseSeccomp(FLAGS_seccomp));
   options.set_seccomp(seccomp);
   ASSIGN_OR_RETURN(const SandboxName sandbox, ParseSandbox(FLAGS_sandbox));

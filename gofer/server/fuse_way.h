@@ -77,6 +77,8 @@ class FuseWay final : public WayIn {
   std::string state() const override { return where_; }
   std::vector<stats::Operation> Requests() const override { return session_->requests().Read(); }
   std::vector<LimitUse> Limits() const override;
+  // Besides, one that waits for its end and one for locks.
+  size_t MaxThreads() const override { return fuse::DevFuse::kMaxThreads + 2; }
   std::optional<checkpoint::FuseClient> fuse_client() const override {
     return checkpoint::FuseClient{
         .way = checkpoint::kFuseWay, .session = session_.get(), .device = device_.get()};

@@ -38,7 +38,7 @@ std::vector<LimitUse> LisafsWay::Limits() const {
            .limit = server_.max_connections(),
            .used = server_.num_connections()},
           {.resource = "channels_of_a_connection",
-           .limit = lisafs::kMaxChannels,
+           .limit = server_.max_channels(),
            .used = server_.most_channels()},
           {.resource = "message_bytes", .limit = lisafs::kMaxMessageSize},
           {.resource = "walk_names", .limit = lisafs::kMaxWalkNames}};

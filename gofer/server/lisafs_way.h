@@ -38,6 +38,7 @@ class LisafsWay : public WayIn {
   std::string state() const override;
   std::vector<stats::Operation> Requests() const override { return server_.requests().Read(); }
   std::vector<LimitUse> Limits() const override;
+  size_t MaxThreads() const override { return server_.max_threads(); }
 
  private:
   lisafs::Server& server_;

@@ -168,6 +168,7 @@ lisafs::ServerOptions ToServerOptions(const ServeOptions& options) {
                                 .donate_fds = options.donate_fds() == DONATE_AUTO,
                                 .donate_mount_fd = false};
   if (options.max_connections() > 0) made.max_connections = options.max_connections();
+  if (options.max_channels() > 0) made.max_channels = options.max_channels();
   return made;
 }
 
@@ -332,6 +333,16 @@ virtio_fs::DeviceOptions ToDeviceOptions(const ServeOptions& options) {
       .max_workers = options.has_thread_pool_size() ? options.thread_pool_size() : kDefaultWorkers};
 }
 
+vhost::user::Limits ToGuestLimits(const ServeOptions& options) {
+  const auto limit = [](uint64_t given, uint64_t standard) { return given > 0 ? given : standard; };
+  const vhost::user::Limits standard;
+  return {.queues = static_cast<uint32_t>(limit(options.max_queues(), standard.queues)),
+          .ring_entries =
+              static_cast<uint32_t>(limit(options.max_ring_entries(), standard.ring_entries)),
+          .memory = {.regions = limit(options.max_memory_regions(), standard.memory.regions),
+                     .bytes = limit(options.max_memory_bytes(), standard.memory.bytes)}};
+}
+
 // Whether one guest has the tree for itself.
 bool IsOnlyWayIn(const ServeOptions& options) {
   return options.vhost_user_socket_size() + options.vhost_user_fd_size() +
@@ -394,6 +405,7 @@ absl::StatusOr<std::vector<std::unique_ptr<VhostUserWay>>> VirtualMachines(
                      VhostUserWay::Create(&filesystem, std::move(socket),
                                           {.session = session,
                                            .device = ToDeviceOptions(options),
+                                           .limits = ToGuestLimits(options),
                                            .state = ToDeviceStateOptions(options)}));
     if (image == nullptr) continue;
     RETURN_IF_ERROR(image->RestoreFuse(checkpoint::kVhostUserWay, *ways.back()));

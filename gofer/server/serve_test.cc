@@ -305,8 +305,20 @@ TEST_F(ServeTest, WrongUseIsOneLineAndStatusTwo) {
   EXPECT_EQ(Outcome({"serve", "--v=1"}), "2 gofer: unknown flag --v; see gofer --help\n")
       << "a library's flag";
   EXPECT_EQ(Outcome({"serve", Root(), "--lisafs_fd=7", "--max_connections=1025"}, fd7),
-            "2 gofer: --max_connections=1025: is more than 1024, as many as a checkpoint can "
-            "hold\n");
+            "2 gofer: --max_connections=1025: is not from 1 to 1024 (a checkpoint can hold no "
+            "more); give one of these, or 0 for the default\n");
+  for (const auto& [flag, range] :
+       {std::pair("--max_nodes=2000001", "1 to 2000000"), std::pair("--max_channels=5", "1 to 4"),
+        std::pair("--max_queues=1", "2 to 256"), std::pair("--max_queues=257", "2 to 256"),
+        std::pair("--max_ring_entries=32769", "1 to 32768"),
+        std::pair("--max_memory_regions=510", "1 to 509"),
+        std::pair("--max_memory_bytes=4095", "4096 to 1099511627776"),
+        std::pair("--max_memory_bytes=1099511627777", "4096 to 1099511627776")}) {
+    const std::string outcome = Outcome({"serve", Root(), "--lisafs_fd=7", flag}, fd7);
+    EXPECT_TRUE(
+        absl::StartsWith(outcome, absl::StrCat("2 gofer: ", flag, ": is not from ", range, " (")))
+        << outcome;
+  }
   EXPECT_EQ(Outcome({"serve", Root(), "--lisafs_fd=7", "--sandbox=soft"}, fd7),
             "2 gofer: --sandbox=soft: is not one of namespace, chroot, none\n");
   EXPECT_EQ(Outcome({"serve", Root(), "--lisafs_fd=77"}),

@@ -12,9 +12,7 @@
 #include "gofer/base/status_macros.h"
 #include "gofer/sys/poll.h"
 #include "gofer/sys/socket.h"
-#include "vhost/memory/guest_memory.h"
 #include "vhost/virtqueue/descriptor_chain.h"
-#include "vhost/virtqueue/ring_layout.h"
 
 namespace gofer::server {
 namespace {
@@ -91,8 +89,9 @@ absl::Status VhostUserWay::Wait() {
   vhost::user::Backend* backend;
   {
     auto served = std::make_unique<Served>(filesystem_, *session_, options_, restored_);
-    ASSIGN_OR_RETURN(served->backend, vhost::user::Backend::Create(std::move(connection),
-                                                                   served->device, &served->state));
+    ASSIGN_OR_RETURN(served->backend,
+                     vhost::user::Backend::Create(std::move(connection), served->device,
+                                                  &served->state, options_.limits));
     backend = served->backend.get();
     const absl::MutexLock lock(&mu_);
     served_ = std::move(served);
@@ -162,12 +161,19 @@ std::vector<LimitUse> VhostUserWay::Limits() const {
        .limit = fuse::LockWaiter::kMaxWaiting,
        .used = session_->waiting()},
       {.resource = "data_bytes", .limit = fuse::kMaxData},
-      {.resource = "queues", .limit = vhost::user::kMaxQueues},
-      {.resource = "ring_entries", .limit = vhost::kMaxRingSize},
-      {.resource = "request_pieces", .limit = vhost::DescriptorChain::kMaxPieces},
-      {.resource = "memory_regions", .limit = vhost::kMaxMemoryRegions},
-      {.resource = "memory_bytes", .limit = vhost::kMaxGuestMemory}};
+      {.resource = "ring_entries", .limit = options_.limits.ring_entries},
+      {.resource = "requests_taken_at_once", .limit = virtio_fs::Device::kTakenAtOnce},
+      {.resource = "request_pieces", .limit = vhost::DescriptorChain::kMaxPieces}};
   const absl::MutexLock lock(&mu_);
+  vhost::user::Backend::Use use;
+  if (served_ != nullptr) use = served_->backend->use();
+  limits.push_back({.resource = "queues", .limit = options_.limits.queues, .used = use.queues});
+  limits.push_back({.resource = "memory_regions",
+                    .limit = options_.limits.memory.regions,
+                    .used = use.memory_regions});
+  limits.push_back({.resource = "memory_bytes",
+                    .limit = options_.limits.memory.bytes,
+                    .used = use.memory_bytes});
   LimitUse requests = {.resource = "requests", .limit = options_.device.max_requests, .used = 0};
   LimitUse threads = {.resource = "threads", .limit = options_.device.max_workers, .used = 0};
   if (served_ != nullptr) {
@@ -178,6 +184,12 @@ std::vector<LimitUse> VhostUserWay::Limits() const {
   limits.push_back(requests);
   limits.push_back(threads);
   return limits;
+}
+
+size_t VhostUserWay::MaxThreads() const {
+  // The monitor's own, one for locks, and three for a migration.
+  constexpr size_t kBesides = 5;
+  return options_.limits.queues + options_.device.max_workers + kBesides;
 }
 
 bool VhostUserWay::LeavesThreads() const {

@@ -47,6 +47,7 @@ class VhostUserWay final : public WayIn {
   struct Options {
     fuse::SessionOptions session;
     virtio_fs::DeviceOptions device;
+    vhost::user::Limits limits;
     checkpoint::DeviceStateOptions state;
   };
 
@@ -66,6 +67,7 @@ class VhostUserWay final : public WayIn {
   std::string state() const override ABSL_LOCKS_EXCLUDED(mu_);
   std::vector<stats::Operation> Requests() const override { return session_->requests().Read(); }
   std::vector<LimitUse> Limits() const override ABSL_LOCKS_EXCLUDED(mu_);
+  size_t MaxThreads() const override;
   std::optional<checkpoint::FuseClient> fuse_client() const override {
     return checkpoint::FuseClient{.way = checkpoint::kVhostUserWay, .session = session_.get()};
   }

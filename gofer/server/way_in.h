@@ -43,6 +43,8 @@ class WayIn {
   virtual std::vector<stats::Operation> Requests() const { return {}; }
   // What its clients may have, by the names of SECURITY.md. Any thread.
   virtual std::vector<LimitUse> Limits() const { return {}; }
+  // Threads that it and its clients may have at most.
+  virtual size_t MaxThreads() const { return 0; }
 
   // The FUSE client that it serves, or waits for; it lives as long as the way in. Any thread.
   virtual std::optional<checkpoint::FuseClient> fuse_client() const { return std::nullopt; }

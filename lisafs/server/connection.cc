@@ -96,7 +96,7 @@ ErrnoOr<Connection::NewChannel> Connection::AddChannel() {
   absl::MutexLock lock(&channels_mu_);
   if (closing_) return Errno(ENOSYS);
   const size_t index = channels_.size();
-  if (index == kMaxChannels) return Errno(ENOMEM);
+  if (index >= server_options_.max_channels) return Errno(ENOMEM);
   if (!memory_.valid()) {
     // Room for all windows at once; pages are taken when they are touched.
     ASSIGN_OR_RETURN(memory_, gofer::sys::CreateSealedMemory("flipcall_packet_windows",

@@ -78,7 +78,7 @@ class Connection {
   bool IsMountPoint(const ControlFd& file) const ABSL_LOCKS_EXCLUDED(mount_point_mu_);
   void SetMountPoint(gofer::RefPtr<ControlFd> file) ABSL_LOCKS_EXCLUDED(mount_point_mu_);
 
-  // A new channel, already served. ENOMEM when there are kMaxChannels, ENOSYS when the connection
+  // A new channel, already served. ENOMEM when there are as many as may be, ENOSYS when the connection
   // is closing.
   struct NewChannel {
     ChannelResp place;

@@ -8,6 +8,8 @@
 #include <cstddef>
 #include <string>
 
+#include "lisafs/wire/structs.h"
+
 namespace lisafs {
 
 // The release whose sentry is the client: which messages it is told of.
@@ -37,6 +39,7 @@ struct ServerOptions {
   // directfs: the mount point's descriptor is donated with Mount and when it is opened.
   bool donate_mount_fd = false;
   size_t max_connections = kMaxConnections;
+  size_t max_channels = kMaxChannels;  // of each connection; more there are no windows for
 };
 
 struct ConnectionOptions {

@@ -56,6 +56,9 @@ class Server {
 
   size_t num_connections() const ABSL_LOCKS_EXCLUDED(mu_);
   size_t max_connections() const { return options_.max_connections; }
+  size_t max_channels() const { return options_.max_channels; }
+  // One for each connection and each of its channels.
+  size_t max_threads() const { return max_connections() * (1 + max_channels()); }
   // As many as the connection has that has the most.
   size_t most_channels() const ABSL_LOCKS_EXCLUDED(mu_);
   // What clients have asked for, message by message.

@@ -7,10 +7,13 @@
 // Source: spec/security.md s.5; SECURITY.md, "Limits".
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <cstddef>
 #include <memory>
 #include <span>
@@ -19,17 +22,21 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "fuse/wire/abi.h"
 #include "test/hostile/hostile_process.h"
 #include "test/support/eventually.h"
+#include "test/support/gofer_process.h"
 #include "test/support/latency.h"
 #include "test/support/results.h"
+#include "test/support/stopwatch.h"
 #include "test/support/vhost_daemon.h"
 #include "vhost/driver/frontend.h"
 #include "vhost/driver/fuse_client.h"
 #include "vhost/driver/machine.h"
+#include "vhost/user/message.h"
 
 namespace gofer::testing {
 namespace {
@@ -97,6 +104,32 @@ TEST_F(LimitsTest, Channels) {
   EXPECT_TRUE(hostile->client.FStat(hostile->root.control_fd).ok()) << "it goes on as before";
   EXPECT_EQ(Limit("channels_of_a_connection").limit, int64_t{lisafs::kMaxChannels});
   EXPECT_EQ(Limit("channels_of_a_connection").used, int64_t{lisafs::kMaxChannels});
+}
+
+TEST_F(LimitsTest, ChannelsByFlag) {
+  Start({"--max_channels=1"});
+  const std::unique_ptr<Client> hostile = Connect();
+  ASSERT_TRUE(hostile->client.OpenChannel().ok());
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(ErrorOf(hostile->client.OpenChannel()), ENOMEM);
+  EXPECT_EQ(Limit("channels_of_a_connection").limit, 1);
+  EXPECT_EQ(Limit("channels_of_a_connection").used, 1);
+  const std::unique_ptr<Client> another = Connect();
+  EXPECT_TRUE(another->client.OpenChannel().ok()) << "each connection has its own";
+  ExpectHonestServed();
+}
+
+// The kernel's number, and what all that clients may have comes to.
+TEST_F(LimitsTest, Threads) {
+  Start({"--max_connections=3", "--max_channels=2"});
+  const std::unique_ptr<Client> first = Connect(), second = Connect();
+  ASSERT_NE(second, nullptr);
+  for (Client* const client : {first.get(), second.get()}) {
+    for (int i = 0; i < 2; ++i) ASSERT_TRUE(client->client.OpenChannel().ok());
+  }
+  EXPECT_EQ(Limit("process_threads").limit, 3 * (1 + 2) + 12);
+  // The main one, clients, channels, and who asks; who has asked before may not be gone yet.
+  EXPECT_TRUE(Eventually([&] { return Limit("process_threads").used == 1 + 3 + 4 + 1; }));
+  ExpectHonestServed();
 }
 
 TEST_F(LimitsTest, Connections) {
@@ -256,6 +289,85 @@ TEST(LimitsOfGuests, AFullRing) {
   hostile_machine.reset();
   honest.reset();
   machine.reset();
+  EXPECT_EQ(daemon.Wait(testing::kPatience), 0) << daemon.Stderr();
+}
+
+// What its monitor asks for beyond what flags allow is refused, and the guest goes on with what it
+// has; another one is served meanwhile, and all is given back.
+TEST(LimitsOfGuests, RingsAndMemoryByFlag) {
+  using Ack = Frontend::Ack;
+  using user::MessageId;
+  constexpr uint64_t kPage = 4096;
+  constexpr uint64_t kElsewhere = uint64_t{1} << 38;  // where this guest has no memory
+  const testing::TempTree tree, run;
+  const std::string control = absl::StrCat("--control_socket=", run.At("control"));
+  VhostDaemon daemon(
+      absl::StrCat(GoferBinary(), " serve --root={dir} --vhost_user_socket={socket},{socket}2 ",
+                   "--max_queues=3 --max_ring_entries=256 --max_memory_regions=4 "
+                   "--max_memory_bytes=33554432 ",
+                   control),
+      tree.path());
+  const auto says = [&](absl::string_view metric, absl::string_view resource, uint64_t value) {
+    testing::GoferProcess metrics({.arguments = {"metrics", control}});
+    EXPECT_EQ(metrics.Wait(), 0) << metrics.Stderr();
+    return absl::StrContains(metrics.Stdout(),
+                             absl::StrCat("\n", metric, "{resource=\"", resource,
+                                          "\",way=\"vhost-user\",index=\"1\"} ", value, "\n"));
+  };
+  const auto expect_used = [&](absl::string_view resource, uint64_t limit, uint64_t used) {
+    EXPECT_TRUE(says("gofer_limit", resource, limit)) << resource;
+    EXPECT_TRUE(says("gofer_limit_used", resource, used)) << resource;
+  };
+  const driver::MachineOptions options = {
+      .vmm = driver::Vmm::kQemu10, .request_queues = 1, .ram_bytes = 16 << 20};
+  std::unique_ptr<Machine> machine = Must(Machine::Attach(daemon.TakeSocket(), options));
+  Must(machine->Start());
+  std::unique_ptr<Machine> other_machine = Must(
+      Machine::Attach(Must(Frontend::Connect(absl::StrCat(daemon.socket_path(), "2"))), options));
+  Must(other_machine->Start());
+  auto guest = std::make_unique<FuseClient>(machine.get());
+  auto other = std::make_unique<FuseClient>(other_machine.get());
+  Must(guest->Init());
+  Must(other->Init());
+  Frontend& monitor = machine->frontend();
+  EXPECT_EQ(Must(monitor.Ask<uint64_t>(MessageId::kGetQueueNum)), 3u);
+  EXPECT_EQ(Must(monitor.Ask<uint64_t>(MessageId::kGetMaxMemSlots)), 4u);
+
+  const auto size_of_ring = [&](uint32_t index, uint32_t entries) {
+    return testing::ErrorOf(monitor.Tell(
+        MessageId::kSetVringNum, user::VringState{.index = index, .num = entries}, Ack::kWanted));
+  };
+  for (uint32_t index = 3; index < 300; ++index) EXPECT_EQ(size_of_ring(index, 128), EREMOTEIO);
+  EXPECT_EQ(size_of_ring(2, 512), EREMOTEIO);
+  EXPECT_EQ(size_of_ring(2, 256), 0);
+  expect_used("queues", 3, 3);
+
+  const UniqueFd file(memfd_create("more", MFD_CLOEXEC));
+  ASSERT_EQ(ftruncate(file.get(), 32 << 20), 0);
+  const auto add = [&](uint64_t address, uint64_t size) {
+    return testing::ErrorOf(monitor.AddRegion(
+        {.guest_address = address, .size = size, .user_address = address, .file_offset = 0}, file,
+        Ack::kWanted));
+  };
+  EXPECT_EQ(add(kElsewhere, (16 << 20) + kPage), EREMOTEIO) << "too many bytes";
+  EXPECT_EQ(add(kElsewhere, kPage), 0);
+  EXPECT_EQ(add(kElsewhere + kPage, kPage), 0);
+  for (uint64_t i = 2; i < 100; ++i) EXPECT_EQ(add(kElsewhere + i * kPage, kPage), EREMOTEIO);
+  expect_used("memory_regions", 4, 4);
+  expect_used("memory_bytes", 32 << 20, (16 << 20) + 2 * kPage);
+
+  Must(guest->Getattr(fuse::NodeId::kRoot));
+  const testing::Stopwatch watch;
+  Must(other->Getattr(fuse::NodeId::kRoot));
+  EXPECT_LT(watch.Elapsed(), absl::Seconds(1));
+  guest.reset();
+  machine.reset();
+  for (const char* const resource : {"queues", "memory_regions", "memory_bytes"}) {
+    EXPECT_TRUE(testing::Eventually([&] { return says("gofer_limit_used", resource, 0); }))
+        << resource;
+  }
+  other.reset();
+  other_machine.reset();
   EXPECT_EQ(daemon.Wait(testing::kPatience), 0) << daemon.Stderr();
 }
 

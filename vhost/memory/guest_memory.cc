@@ -19,10 +19,11 @@ bool Overlap(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_size) {
 }
 
 // Maps one more region and puts it in its place.
-absl::Status Insert(Regions& regions, const GuestMemory::NewRegion& added, BorrowedFd on_break) {
-  if (regions.size() == kMaxMemoryRegions) {
+absl::Status Insert(Regions& regions, const GuestMemory::NewRegion& added, BorrowedFd on_break,
+                    const MemoryLimits& limits) {
+  if (regions.size() >= limits.regions) {
     return absl::ResourceExhaustedError(
-        absl::StrFormat("guest memory: more than %d regions", kMaxMemoryRegions));
+        absl::StrFormat("guest memory: more than %d regions", limits.regions));
   }
   uint64_t total = 0;  // cannot wrap: it was below the limit before each addition
   for (const RefPtr<const MemoryRegion>& region : regions) {
@@ -37,10 +38,10 @@ absl::Status Insert(Regions& regions, const GuestMemory::NewRegion& added, Borro
           there.guest_address, there.user_address));
     }
   }
-  if (added.layout.size > kMaxGuestMemory - total) {
+  if (added.layout.size > limits.bytes - total) {
     return absl::ResourceExhaustedError(
         absl::StrFormat("guest memory: %#x bytes and another %#x, limit %#x", total,
-                        added.layout.size, kMaxGuestMemory));
+                        added.layout.size, limits.bytes));
   }
   ASSIGN_OR_RETURN(RefPtr<const MemoryRegion> region,
                    MemoryRegion::Map(added.layout, added.file, on_break));
@@ -54,7 +55,8 @@ absl::Status Insert(Regions& regions, const GuestMemory::NewRegion& added, Borro
 
 }  // namespace
 
-GuestMemory::GuestMemory(Regions regions) : regions_(std::move(regions)) {
+GuestMemory::GuestMemory(Regions regions, const MemoryLimits& limits)
+    : limits_(limits), regions_(std::move(regions)) {
   ranges_.reserve(regions_.size());
   for (const RefPtr<const MemoryRegion>& region : regions_) {
     if (!region) {
@@ -68,18 +70,19 @@ GuestMemory::GuestMemory(Regions regions) : regions_(std::move(regions)) {
 }
 
 absl::StatusOr<RefPtr<const GuestMemory>> GuestMemory::Create(std::span<const NewRegion> regions,
-                                                              BorrowedFd on_break) {
+                                                              BorrowedFd on_break,
+                                                              const MemoryLimits& limits) {
   Regions mapped;
-  mapped.reserve(std::min(regions.size(), kMaxMemoryRegions));
-  for (const NewRegion& region : regions) RETURN_IF_ERROR(Insert(mapped, region, on_break));
-  return RefPtr<const GuestMemory>::Adopt(new GuestMemory(std::move(mapped)));
+  mapped.reserve(std::min(regions.size(), limits.regions));
+  for (const NewRegion& region : regions) RETURN_IF_ERROR(Insert(mapped, region, on_break, limits));
+  return RefPtr<const GuestMemory>::Adopt(new GuestMemory(std::move(mapped), limits));
 }
 
 absl::StatusOr<RefPtr<const GuestMemory>> GuestMemory::With(const NewRegion& region,
                                                             BorrowedFd on_break) const {
   Regions regions = regions_;
-  RETURN_IF_ERROR(Insert(regions, region, on_break));
-  return RefPtr<const GuestMemory>::Adopt(new GuestMemory(std::move(regions)));
+  RETURN_IF_ERROR(Insert(regions, region, on_break, limits_));
+  return RefPtr<const GuestMemory>::Adopt(new GuestMemory(std::move(regions), limits_));
 }
 
 absl::StatusOr<RefPtr<const GuestMemory>> GuestMemory::Without(const RegionLayout& layout) const {
@@ -93,7 +96,13 @@ absl::StatusOr<RefPtr<const GuestMemory>> GuestMemory::Without(const RegionLayou
         layout.guest_address, layout.user_address));
   }
   regions.erase(place);
-  return RefPtr<const GuestMemory>::Adopt(new GuestMemory(std::move(regions)));
+  return RefPtr<const GuestMemory>::Adopt(new GuestMemory(std::move(regions), limits_));
+}
+
+uint64_t GuestMemory::bytes() const {
+  uint64_t sum = 0;  // Insert has compared it with the limit
+  for (const Range& range : ranges_) sum += range.size;
+  return sum;
 }
 
 bool GuestMemory::broken() const {
@@ -118,7 +127,7 @@ RefPtr<const GuestMemory> GuestMemory::InCommonWith(const GuestMemory& other) co
   for (RefPtr<const MemoryRegion>& region : common) {
     if (!other.Has(region)) region = nullptr;
   }
-  return RefPtr<const GuestMemory>::Adopt(new GuestMemory(std::move(common)));
+  return RefPtr<const GuestMemory>::Adopt(new GuestMemory(std::move(common), limits_));
 }
 
 const GuestMemory::Range* GuestMemory::Find(uint64_t address) const {

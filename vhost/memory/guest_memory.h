@@ -25,9 +25,15 @@
 
 namespace gofer::vhost {
 
-// As many as the answer to GET_MAX_MEM_SLOTS says.
+// As many as the answer to GET_MAX_MEM_SLOTS says, unless a flag does.
 inline constexpr size_t kMaxMemoryRegions = 509;
 inline constexpr uint64_t kMaxGuestMemory = uint64_t{1} << 40;
+
+// What a table may have, which a flag may lower.
+struct MemoryLimits {
+  size_t regions = kMaxMemoryRegions;
+  uint64_t bytes = kMaxGuestMemory;
+};
 
 class GuestMemory : public RefCounted<GuestMemory> {
  public:
@@ -37,15 +43,18 @@ class GuestMemory : public RefCounted<GuestMemory> {
     BorrowedFd file;
   };
 
-  // A table of these regions alone; none is a table without memory.
+  // A table of these regions alone; none is a table without memory. Tables that are made of it have
+  // the same limits.
   static absl::StatusOr<RefPtr<const GuestMemory>> Create(std::span<const NewRegion> regions,
-                                                          BorrowedFd on_break);
+                                                          BorrowedFd on_break,
+                                                          const MemoryLimits& limits = {});
   // This table and one region more, or less.
   absl::StatusOr<RefPtr<const GuestMemory>> With(const NewRegion& region,
                                                  BorrowedFd on_break) const;
   absl::StatusOr<RefPtr<const GuestMemory>> Without(const RegionLayout& layout) const;
 
   size_t size() const { return ranges_.size(); }
+  uint64_t bytes() const;
   // The front-end cut a file under us: nothing that is read can be believed.
   bool broken() const;
 
@@ -103,13 +112,14 @@ class GuestMemory : public RefCounted<GuestMemory> {
     std::byte* data;
   };
 
-  explicit GuestMemory(std::vector<RefPtr<const MemoryRegion>> regions);
+  GuestMemory(std::vector<RefPtr<const MemoryRegion>> regions, const MemoryLimits& limits);
   ~GuestMemory() = default;
 
   const Range* Find(uint64_t address) const;
 
   bool Has(const RefPtr<const MemoryRegion>& region) const;
 
+  const MemoryLimits limits_;
   // Both sorted by guest address, the same index in both. A gap is null, and of no size.
   const std::vector<RefPtr<const MemoryRegion>> regions_;
   std::vector<Range> ranges_;

@@ -175,6 +175,26 @@ TEST_F(GuestMemoryTest, RegionsAreLimited) {
             absl::StatusCode::kResourceExhausted);
 }
 
+// Those that a table was made with are those of every table that is made of it.
+TEST_F(GuestMemoryTest, LimitsStayWithTheTable) {
+  const auto with = [](const RefPtr<const GuestMemory>& table, GuestMemory::NewRegion region) {
+    return table->With(region, BorrowedFd());
+  };
+  const auto empty = GuestMemory::Create({}, BorrowedFd(), {.regions = 2, .bytes = 4 * kPage});
+  ASSERT_TRUE(empty.ok()) << empty.status();
+  const auto one = with(*empty, Region(0x10000, 2));
+  ASSERT_TRUE(one.ok()) << one.status();
+  EXPECT_EQ((*one)->bytes(), 2 * kPage);
+  EXPECT_EQ(with(*one, Region(0x20000, 3)).status().code(), absl::StatusCode::kResourceExhausted);
+  const auto two = with(*one, Region(0x20000, 2));
+  ASSERT_TRUE(two.ok()) << two.status();
+  EXPECT_EQ((*two)->bytes(), 4 * kPage);
+  EXPECT_EQ(with(*two, Region(0x30000, 1)).status().code(), absl::StatusCode::kResourceExhausted);
+  const auto less = (*two)->Without(Region(0x10000, 2).layout);
+  ASSERT_TRUE(less.ok()) << less.status();
+  EXPECT_TRUE(with(*less, Region(0x30000, 1)).ok());
+}
+
 TEST_F(GuestMemoryTest, ATableThatIsReplacedStaysAsItIs) {
   const auto one = Table({Region(0x10000, 1)});
   const auto two = one->With(Region(0x8000, 1, 8), BorrowedFd());

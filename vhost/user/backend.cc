@@ -40,19 +40,22 @@ absl::Status CheckEvent(BorrowedFd fd) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Backend>> Backend::Create(UniqueFd socket, Device& device,
-                                                         DeviceStateHandler* state) {
+                                                         DeviceStateHandler* state,
+                                                         const Limits& limits) {
   ErrnoOr<sys::EventFd> memory_cut = sys::EventFd::Create();
   if (!memory_cut.ok()) return ToStatus(memory_cut.error(), "eventfd");
-  ASSIGN_OR_RETURN(RefPtr<const GuestMemory> no_memory, GuestMemory::Create({}, BorrowedFd()));
-  return std::unique_ptr<Backend>(
-      new Backend(std::move(socket), device, state, *std::move(memory_cut), std::move(no_memory)));
+  ASSIGN_OR_RETURN(RefPtr<const GuestMemory> no_memory,
+                   GuestMemory::Create({}, BorrowedFd(), limits.memory));
+  return std::unique_ptr<Backend>(new Backend(std::move(socket), device, state, limits,
+                                              *std::move(memory_cut), std::move(no_memory)));
 }
 
-Backend::Backend(UniqueFd socket, Device& device, DeviceStateHandler* state,
+Backend::Backend(UniqueFd socket, Device& device, DeviceStateHandler* state, const Limits& limits,
                  sys::EventFd memory_cut, RefPtr<const GuestMemory> no_memory)
     : connection_(std::move(socket)),
       device_(device),
       state_(state),
+      limits_(limits),
       memory_cut_(std::move(memory_cut)),
       memory_(std::move(no_memory)) {
   if (state_ != nullptr) transfer_.emplace(state_);
@@ -193,9 +196,9 @@ absl::Status Backend::Reply(const Message& message) {
     case MessageId::kGetProtocolFeatures:
       return connection_.Reply(id, offered_protocol_features());
     case MessageId::kGetQueueNum:
-      return connection_.Reply(id, uint64_t{kMaxQueues});
+      return connection_.Reply(id, uint64_t{limits_.queues});
     case MessageId::kGetMaxMemSlots:
-      return connection_.Reply(id, uint64_t{kMaxMemoryRegions});
+      return connection_.Reply(id, uint64_t{limits_.memory.regions});
     case MessageId::kGetVringBase:
       return ReplyVringBase(message);
     case MessageId::kSetLogBase:
@@ -276,7 +279,7 @@ absl::Status Backend::SetMemoryTable(const Message& message) {
     regions.push_back({.layout = layouts[i], .file = message.fds[i]});
   }
   ASSIGN_OR_RETURN(RefPtr<const GuestMemory> memory,
-                   GuestMemory::Create(regions, memory_cut_.fd()));
+                   GuestMemory::Create(regions, memory_cut_.fd(), limits_.memory));
   return UseMemory(std::move(memory));
 }
 
@@ -295,6 +298,8 @@ absl::Status Backend::RemoveMemory(const Message& message) {
 
 absl::Status Backend::UseMemory(RefPtr<const GuestMemory> memory) {
   memory_ = std::move(memory);
+  regions_ = memory_->size();
+  bytes_ = memory_->bytes();
   std::vector<VirtQueue*> left;
   for (uint32_t i = 0; i < kMaxQueues; ++i) {
     Ring& ring = rings_[i];
@@ -320,9 +325,14 @@ absl::Status Backend::UseMemory(RefPtr<const GuestMemory> memory) {
 // ---- Rings
 
 absl::StatusOr<Backend::Ring*> Backend::FindRing(uint32_t index) {
-  if (index >= kMaxQueues) return Invalid(absl::StrCat("ring ", index, ", there are ", kMaxQueues));
+  if (index >= limits_.queues) {
+    return Invalid(absl::StrCat("ring ", index, ", there are ", limits_.queues));
+  }
   Ring& ring = rings_[index];
-  if (ring.queue == nullptr) ring.queue = std::make_unique<VirtQueue>(index);
+  if (ring.queue == nullptr) {
+    ring.queue = std::make_unique<VirtQueue>(index);
+    ++queues_;
+  }
   return &ring;
 }
 
@@ -334,9 +344,9 @@ absl::Status Backend::SetVringSize(VringState state) {
   ASSIGN_OR_RETURN(Ring* const ring, FindRing(state.index));
   if (ring->started)
     return absl::FailedPreconditionError(absl::StrCat("ring ", state.index, " is being served"));
-  if (state.num == 0 || state.num > kMaxRingSize || (state.num & (state.num - 1)) != 0) {
+  if (state.num == 0 || state.num > limits_.ring_entries || (state.num & (state.num - 1)) != 0) {
     return Invalid(absl::StrCat("ring ", state.index, " of ", state.num,
-                                " entries: not a power of two up to ", kMaxRingSize));
+                                " entries: not a power of two up to ", limits_.ring_entries));
   }
   ring->size = state.num;
   return absl::OkStatus();

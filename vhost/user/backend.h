@@ -8,7 +8,7 @@
 //
 // Owner:   of the queues, the memory and every descriptor that the front-end sent. The Device and
 //          the handler outlive it.
-// Threads: Serve and Quiesce by one thread; ShutDown from any.
+// Threads: Serve and Quiesce by one thread; ShutDown and use from any.
 // Errors:  a message that cannot be done is refused, by an answer if one was asked for, and the
 //          connection goes on. A broken frame, memory that was cut short under us, and a failure
 //          that there is no way to tell about end it. Nothing that a front-end sends ends the
@@ -38,6 +38,7 @@
 #include "vhost/user/message.h"
 #include "vhost/user/state_transfer.h"
 #include "vhost/virtqueue/inflight_region.h"
+#include "vhost/virtqueue/ring_layout.h"
 #include "vhost/virtqueue/virt_queue.h"
 
 namespace gofer::vhost::user {
@@ -45,11 +46,19 @@ namespace gofer::vhost::user {
 // All that the protocol can name: a ring's number has 8 bits where descriptors are sent.
 inline constexpr uint32_t kMaxQueues = 256;
 
+// What a front-end may have, which flags may lower.
+struct Limits {
+  uint32_t queues = kMaxQueues;
+  uint32_t ring_entries = kMaxRingSize;
+  MemoryLimits memory = {};
+};
+
 class Backend {
  public:
   // `state` may be null: then the device cannot be migrated, and says so.
   static absl::StatusOr<std::unique_ptr<Backend>> Create(UniqueFd socket, Device& device,
-                                                         DeviceStateHandler* state);
+                                                         DeviceStateHandler* state,
+                                                         const Limits& limits = {});
   Backend(const Backend&) = delete;
   Backend& operator=(const Backend&) = delete;
   // After Quiesce has returned true.
@@ -62,6 +71,16 @@ class Backend {
   // Stops all queues, as far as requests in flight end within `patience`. False: some did not, and
   // their threads still use this object and the device.
   bool Quiesce(absl::Duration patience);
+
+  // How much of its limits the front-end has: rings that it has named, and memory.
+  struct Use {
+    size_t queues = 0;
+    size_t memory_regions = 0;
+    uint64_t memory_bytes = 0;
+  };
+  Use use() const {
+    return {.queues = queues_, .memory_regions = regions_, .memory_bytes = bytes_};
+  }
 
  private:
   // A ring as the front-end has described it so far. The queue is there from the first message on
@@ -77,8 +96,8 @@ class Backend {
     bool started = false;
   };
 
-  Backend(UniqueFd socket, Device& device, DeviceStateHandler* state, sys::EventFd memory_cut,
-          RefPtr<const GuestMemory> no_memory);
+  Backend(UniqueFd socket, Device& device, DeviceStateHandler* state, const Limits& limits,
+          sys::EventFd memory_cut, RefPtr<const GuestMemory> no_memory);
 
   // ---- Dispatch
 
@@ -135,6 +154,7 @@ class Backend {
   Connection connection_;
   Device& device_;
   DeviceStateHandler* const state_;
+  const Limits limits_;
   const sys::EventFd memory_cut_;  // outlives all mappings
   std::atomic<bool> ending_{false};
 
@@ -146,6 +166,10 @@ class Backend {
   RefPtr<const InflightRegion> inflight_;
   UniqueFd backend_channel_;  // held, since the front-end may wait for its end
   std::array<Ring, kMaxQueues> rings_;
+  // For who asks meanwhile.
+  std::atomic<size_t> queues_{0};
+  std::atomic<size_t> regions_{0};
+  std::atomic<uint64_t> bytes_{0};
   std::optional<StateTransfer> transfer_;
 };
 

@@ -53,6 +53,9 @@ struct DeviceOptions {
 
 class Device final : public vhost::user::Device {
  public:
+  // Requests that a ring's thread takes from it at once.
+  static constexpr size_t kTakenAtOnce = QueueServer::kBatch;
+
   Device(fuse::Session* session, const DeviceOptions& options);
 
   uint64_t features() const override { return 0; }

@@ -39,6 +39,9 @@ class QueueServer final : private Helped {
     bool polls = true;
   };
 
+  // Requests that are taken from the ring at once. Few: what one has taken, no other can help with.
+  static constexpr size_t kBatch = 4;
+
   // Starts to serve. Without a `kick` it looks at the ring from time to time.
   static absl::StatusOr<std::unique_ptr<QueueServer>> Start(fuse::Session& session,
                                                             vhost::VirtQueue& queue,
@@ -53,9 +56,6 @@ class QueueServer final : private Helped {
   void Wake() { wake_.Raise(); }
 
  private:
-  // Few: what one has taken, no other can help with.
-  static constexpr size_t kBatch = 4;
-
   QueueServer(fuse::Session& session, vhost::VirtQueue& queue, bool has_kick, SlotPool& slots,
               const Options& options, sys::EdgePoll poll, sys::EventFd wake);
 
