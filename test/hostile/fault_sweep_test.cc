@@ -21,13 +21,11 @@
 #include <cerrno>
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <functional>
 #include <iostream>
 #include <iterator>
 #include <map>
 #include <memory>
-#include <regex>
 #include <set>
 #include <span>
 #include <string>
@@ -40,7 +38,6 @@
 #include "absl/time/time.h"
 #include "fuse/wire/abi.h"
 #include "fuse/wire/opcode.h"
-#include "gmock/gmock.h"
 #include "gofer/base/status_macros.h"
 #include "gofer/base/unique_fd.h"
 #include "gtest/gtest.h"
@@ -90,27 +87,6 @@ bool IsMissing(absl::string_view site) {
   if (site == "fchmodat2") syscall(kFchmodat2, -1, "", 0, 0);
   if (absl::EndsWith(site, "xattrat")) syscall(kGetxattrat, -1, "", 0, "", nullptr, 0);
   return errno == ENOSYS;
-}
-
-// The calls of the seam, as its sources name them: file and call.
-std::set<std::pair<std::string, std::string>> SitesInSources(size_t* count) {
-  std::set<std::pair<std::string, std::string>> sites;
-  // Either of proc_fds_xattr.cc passes two names on.
-  const std::regex call(R"re((?:Call|Either)\(\s*"(\w+)"(?:, "(\w+)")?)re");
-  for (const auto& entry : std::filesystem::directory_iterator("gofer/sys")) {
-    const std::string file = entry.path().filename().string();
-    if (!absl::EndsWith(file, ".cc") || absl::EndsWith(file, "_test.cc")) continue;
-    std::ifstream in(entry.path());
-    const std::string text{std::istreambuf_iterator<char>(in), {}};
-    for (std::sregex_iterator at(text.begin(), text.end(), call), end; at != end; ++at) {
-      for (const size_t group : {1, 2}) {
-        if (!(*at)[group].matched) continue;
-        sites.emplace(file, (*at)[group].str());
-        ++*count;
-      }
-    }
-  }
-  return sites;
 }
 
 template <typename T>
@@ -654,33 +630,6 @@ std::vector<Step> FaultSweepTest::RunSyncfs() {
     return Ask(fuse::Opcode::kSyncfs, fuse::NodeId::kRoot, Bytes(fuse::SyncfsIn{.padding = 0}));
   });
   return steps.Take();
-}
-
-TEST(SeamSites, EachIsInASweepOrHasAReason) {
-  size_t calls = 0;
-  const std::set<std::pair<std::string, std::string>> sources = SitesInSources(&calls);
-  ASSERT_GT(sources.size(), 100u);
-  size_t swept = 0;
-  for (const auto& [file, call] : sources) {
-    EXPECT_EQ(std::count_if(std::begin(kSeamSites), std::end(kSeamSites),
-                            [&file = file, &call = call](const SeamSite& site) {
-                              return site.file == file && (site.call == call || site.call == "*");
-                            }),
-              1)
-        << call << " of gofer/sys/" << file;
-  }
-  for (const SeamSite& site : kSeamSites) {
-    EXPECT_TRUE(std::any_of(sources.begin(), sources.end(),
-                            [&](const auto& one) {
-                              return one.first == site.file &&
-                                     (one.second == site.call || site.call == "*");
-                            }))
-        << site.call << " of gofer/sys/" << site.file << " is not there any more";
-    EXPECT_EQ(site.sweep == Sweep::kOtherwise, !site.why.empty()) << site.call;
-    if (site.sweep != Sweep::kOtherwise) ++swept;
-  }
-  std::cout << calls << " calls at " << sources.size() << " sites, of which " << swept
-            << " are swept here\n";
 }
 
 TEST_F(FaultSweepTest, EachCallForASandboxFails) {

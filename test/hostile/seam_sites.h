@@ -1,5 +1,6 @@
 // Every host call of gofer/sys, and which sweep makes it fail: a call that is in none of them has a
-// reason here. fault_sweep_test compares this with the sources, and with what its sweeps did.
+// reason here. seam_sites_test compares this with the sources, fault_sweep_test with what its sweeps
+// did.
 
 #ifndef TEST_HOSTILE_SEAM_SITES_H_
 #define TEST_HOSTILE_SEAM_SITES_H_
