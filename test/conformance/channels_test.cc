@@ -14,12 +14,11 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "gofer/sys/futex.h"
 #include "gtest/gtest.h"
 #include "lisafs/client/client.h"
 #include "lisafs/wire/structs.h"
+#include "test/support/eventually.h"
 #include "test/support/session.h"
 #include "test/support/temp_tree.h"
 #include "test/support/test_server.h"
@@ -28,6 +27,7 @@ namespace lisafs {
 namespace {
 
 using gofer::testing::ErrorOf;
+using gofer::testing::Eventually;
 using gofer::testing::Must;
 using gofer::testing::TempTree;
 using gofer::testing::TestServer;
@@ -164,9 +164,7 @@ TEST_F(Channels, StateThatIsNoneEndsThatChannel) {
   ChannelWay& way = Open();
   way.state() = 7;
   gofer::sys::FutexWake(way.state(), 1);
-  const absl::Time deadline = absl::Now() + absl::Seconds(5);
-  while (way.state() != kShutDown && absl::Now() < deadline) absl::SleepFor(absl::Milliseconds(1));
-  EXPECT_EQ(way.state().load(), kShutDown);
+  EXPECT_TRUE(Eventually([&] { return way.state() == kShutDown; })) << way.state().load();
   ExpectMainSocketWorks();
 }
 

@@ -14,12 +14,14 @@
 #include <thread>
 #include <vector>
 
+#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "gofer/sys/futex.h"
 #include "gtest/gtest.h"
 #include "lisafs/client/client.h"
 #include "lisafs/wire/structs.h"
+#include "test/support/eventually.h"
 #include "test/support/session.h"
 #include "test/support/temp_tree.h"
 #include "test/support/test_server.h"
@@ -250,8 +252,9 @@ TEST_F(TransportTraps, T13_DonatedFifosAndSocketsDoNotBlock) {
   // wait.
   Must(session_->Listen(bound.fd, 1));
   ASSERT_EQ(fcntl(bound.socket.get(), F_SETFL, 0), 0);
-  std::thread rescuer([&] {  // a server that waits is freed after two seconds, and the test fails
-    absl::SleepFor(absl::Seconds(2));
+  absl::Notification answered;
+  std::thread rescuer([&] {  // a server that waits is freed in the end, and the test fails
+    if (answered.WaitForNotificationWithTimeout(gofer::testing::kPatience)) return;
     const UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     struct sockaddr_un address = {};
     address.sun_family = AF_UNIX;
@@ -259,6 +262,7 @@ TEST_F(TransportTraps, T13_DonatedFifosAndSocketsDoNotBlock) {
     connect(socket.get(), reinterpret_cast<struct sockaddr*>(&address), sizeof(address));
   });
   EXPECT_EQ(ErrorOf(session_->Accept(bound.fd)), EAGAIN);
+  answered.Notify();
   rescuer.join();
 }
 

@@ -28,7 +28,7 @@ sys.path.append(os.path.join(HERE, "..", "support"))
 import oracle  # noqa: E402 (found only now)
 
 PROGRAMS = ("runsc", "busybox")
-PATIENCE_S = 30
+PATIENCE_S = 120
 TOOL = os.path.join(HERE, "..", "..", "tools", "runsc-with-gofer")
 
 # Files in every state that matters: read up to its middle, to be appended to, read and written, a FIFO, a folder that

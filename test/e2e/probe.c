@@ -196,7 +196,7 @@ static int Connect(char** argv) {  // PATH TEXT: sends and prints the answer
 static int Serve(char** argv) {  // PATH: says "ready", then answers one connection
   struct sockaddr_un address = Address(argv[0]);
   int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-  alarm(20);  // nobody may come
+  alarm(300);  // nobody may come
   Say("bind", bind(fd, (struct sockaddr*)&address, sizeof(address)));
   Say("listen", listen(fd, 5));
   puts("ready");

@@ -23,7 +23,9 @@ RUNSC_FLAGS = ["--platform=ptrace", "--network=none", "--ignore-cgroups", "--ove
 CAPABILITIES = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_MKNOD",
                 "CAP_SETGID", "CAP_SETUID"]
 MARK = "=== case "
-START_TIMEOUT_S = 20
+# For what takes a second or ten where nothing else runs.
+START_TIMEOUT_S = 120
+RUN_TIMEOUT_S = 600
 
 
 class Failure(Exception):
@@ -168,7 +170,7 @@ def await_gofer(world, process):
     raise Failure("%s: wanted one gofer process, %s; there are %s" % (world.name, world.gofer_program, gofers))
 
 
-def run(world, layout, cases, flags=(), readonly_root=False, timeout_s=120):
+def run(world, layout, cases, flags=(), readonly_root=False, timeout_s=RUN_TIMEOUT_S):
     """Runs the cases in one sandbox; their output lines by name."""
     with open(os.path.join(layout.root, "cases.sh"), "w", encoding="utf-8") as file:
         file.write(script_of(cases))

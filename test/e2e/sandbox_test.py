@@ -82,7 +82,7 @@ class HostPeers:
                 peer, _ = self.listener.accept()
             except socket.timeout:
                 continue
-            peer.settimeout(5)
+            peer.settimeout(60)
             self.lines.append("host got: " + peer.recv(100).decode())
             peer.sendall(b"pong")
             peer.close()
@@ -92,7 +92,7 @@ class HostPeers:
         while not self.stopping.is_set():
             try:
                 with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
-                    peer.settimeout(5)
+                    peer.settimeout(60)
                     peer.connect(self.inside_socket)
                     peer.sendall(b"from the host")
                     self.lines.append("container answered: " + peer.recv(100).decode())

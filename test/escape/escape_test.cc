@@ -36,11 +36,11 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "glog/logging.h"
 #include "gtest/gtest.h"
 #include "lisafs/client/client.h"
 #include "test/escape/puppet.h"
+#include "test/support/eventually.h"
 #include "test/support/forked.h"
 #include "test/support/gofer_process.h"
 #include "test/support/temp_tree.h"
@@ -508,16 +508,18 @@ class Prisoner {
 
   // The thread that serves the client: not the main thread.
   pid_t ClientThread() const {
-    for (int i = 0; i < 5000; ++i) {
+    pid_t found = 0;
+    const auto waits = [&] {
       for (const auto& task :
            std::filesystem::directory_iterator(absl::StrCat("/proc/", gofer_->pid(), "/task"))) {
         pid_t tid = 0;
         CHECK(absl::SimpleAtoi(task.path().filename().string(), &tid));
-        if (tid != gofer_->pid() && Waits(tid)) return tid;
+        if (tid != gofer_->pid() && Waits(tid)) found = tid;
       }
-      absl::SleepFor(absl::Milliseconds(1));
-    }
-    LOG(FATAL) << "no thread waits for the client";
+      return found != 0;
+    };
+    CHECK(Eventually(waits)) << "no thread waits for the client";
+    return found;
   }
   Puppet& thread() { return *thread_; }
   // A descriptor of it that is of the same file as `path`.

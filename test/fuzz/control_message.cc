@@ -84,7 +84,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     shutdown(client.get(), SHUT_WR);
     for (;;) {
       const absl::StatusOr<Received> received =
-          ReceiveRequest(gofer, absl::Now() + absl::Seconds(5));
+          ReceiveRequest(gofer, absl::Now() + absl::Seconds(60));
       if (!received.ok()) {
         CHECK(!absl::IsDeadlineExceeded(received.status())) << received.status();
         break;

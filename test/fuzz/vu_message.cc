@@ -118,7 +118,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   shutdown(frontend.get(), SHUT_WR);
   (void)(*backend)->Serve().ok();
-  CHECK((*backend)->Quiesce(absl::Seconds(5)));
+  CHECK((*backend)->Quiesce(absl::Seconds(60)));
   backend->reset();
 
   MessageHeader reply;

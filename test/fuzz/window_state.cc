@@ -25,7 +25,7 @@ namespace {
 constexpr uint32_t kClientTurn = 0;
 constexpr uint32_t kServerTurn = 1;
 constexpr size_t kMaxSteps = 64;
-constexpr double kPatience_s = 8;
+constexpr double kPatience_s = 60;
 
 // Answers a request by its own private part.
 class Echo final : public lisafs::CallHandler {

@@ -13,8 +13,10 @@ import socket
 import subprocess
 import time
 
-START_TIMEOUT_S = 20
-BOOT_TIMEOUT_S = 120
+# For what takes a second or ten where nothing else runs.
+START_TIMEOUT_S = 120
+BOOT_TIMEOUT_S = 600
+SCRIPT_TIMEOUT_S = 600
 MEMORY_MIB = 512
 TAG = "data"
 
@@ -172,7 +174,7 @@ class Guest:
         data = script.encode()
         self.agent.sendall(b"%d\n%s" % (len(data), data))
 
-    def finish(self, timeout_s=60):
+    def finish(self, timeout_s=SCRIPT_TIMEOUT_S):
         """The exit status and the output of the script that was started."""
         deadline = time.monotonic() + timeout_s
         answer = self._line(deadline, "the script's status")
@@ -184,7 +186,7 @@ class Guest:
         output, self.buffered = self.buffered[:length], self.buffered[length:]
         return status, output.decode("utf-8", "replace")
 
-    def run(self, script, timeout_s=60):
+    def run(self, script, timeout_s=SCRIPT_TIMEOUT_S):
         """The output of a script that has to succeed."""
         self.start(script)
         status, output = self.finish(timeout_s)

@@ -38,7 +38,6 @@ GUEST_IMAGE = os.path.join(HERE, "..", "..", "tools", "guest-image")
 QEMU_VIRTIOFSD = "/usr/lib/qemu/virtiofsd"
 PROGRAMS = ("qemu-system-x86_64", "busybox", "gcc", "unshare", QEMU_VIRTIOFSD)
 MOUNT = "mount -t virtiofs %s /data" % guest.TAG
-CASE_TIMEOUT_S = 240
 GUESTS_AT_ONCE = 2
 DROP_CACHES = "echo 3 >/proc/sys/vm/drop_caches"
 
@@ -297,12 +296,12 @@ class Test:
                         if world == "qemu":  # a descriptor for each file that the guest remembers
                             machine.run(DROP_CACHES)
                         case_began = time.monotonic()
-                        output = machine.run(sandbox.script_of([case]), CASE_TIMEOUT_S)
+                        output = machine.run(sandbox.script_of([case]))
                         outputs.update(sandbox.split_output(output))
                         times.append("%s %.1f" % (case.name, time.monotonic() - case_began))
                     machine.run("umount /data")
                     machine.halt()
-                status = daemon.wait(2)
+                status = daemon.wait(lifecycle.EXIT_WITHIN_S)
         except guest.Failure as failure:
             self.results.add(setting.name, "runs_with_" + world, str(failure))
             return None
@@ -311,7 +310,8 @@ class Test:
             flush=True)
         problem = None
         if world == "ours" and status != 0:
-            problem = "2 s after the guest's end the daemon's exit status is %s, wanted 0" % status
+            problem = "%d s after the guest's end the daemon's exit status is %s, wanted 0" % (
+                lifecycle.EXIT_WITHIN_S, status)
         self.results.add(setting.name, "runs_with_" + world, problem)
         if world == "ours":
             self.check_tree(setting.name, world, data)

@@ -107,8 +107,9 @@ class ConfineStateTest : public ::testing::Test {
     size_t threads = 0;
     for (const auto& task :
          std::filesystem::directory_iterator(absl::StrCat("/proc/", serving, "/task"))) {
-      ++threads;
       const std::string status = Slurp(task.path() / "status");
+      if (status.empty()) continue;  // it has served the command, and is gone
+      ++threads;
       said(absl::StrCat("{\"tid\":", task.path().filename().string(), ",\"name\":\"",
                         Field(status, "Name"), "\",\"uid\":\"", Field(status, "Uid"),
                         "\",\"gid\":\"", Field(status, "Gid"), "\",\"groups\":\"",

@@ -96,7 +96,7 @@ TEST_F(ControlFloodTest, RequestsThatNeverEnd) {
 
 TEST_F(ControlFloodTest, RequestsThatAreNone) {
   Start();
-  const size_t before = ResidentKiB();
+  const int64_t before = ResidentKiB();
   std::minstd_rand random(1);
   for (const uint32_t size : {kMaxRequest + 1, 0x7fffffffu, 0x80000000u, UINT32_MAX}) {
     EXPECT_TRUE(IsClosed(Say(Sized(size, std::string(1000, 'x'))))) << size;

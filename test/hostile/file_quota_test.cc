@@ -108,8 +108,8 @@ TEST_F(FileQuotaTest, NoInodes) {
   // tmpfs gives the inode back when nobody holds the directory any more, which its client does.
   hostile_.reset();
   ExpectStillCommanded();
+  Settle();
   hostile_ = Connect();
-  Command("purge");
   EXPECT_EQ(ErrorOf(hostile_->client.MkdirAt(hostile_->root.control_fd, "again", 0755, kNobody)),
             0);
   hostile_.reset();

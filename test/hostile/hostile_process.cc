@@ -100,14 +100,13 @@ size_t HostileProcessTest::Threads() const {
   return static_cast<size_t>(std::distance(begin(tasks), end(tasks)));
 }
 
-size_t HostileProcessTest::ResidentKiB(absl::string_view name) const {
-  std::ifstream status(absl::StrCat("/proc/", gofer_->pid(), "/status"));
-  const std::string label = absl::StrCat(name, ":");
-  for (std::string word; status >> word;) {
-    size_t value = 0;
-    if (word == label && status >> value) return value;
+int64_t HostileProcessTest::ResidentKiB() const {
+  std::ifstream sums(absl::StrCat("/proc/", gofer_->pid(), "/smaps_rollup"));
+  for (std::string word; sums >> word;) {
+    int64_t value = 0;
+    if (word == "Rss:" && sums >> value) return value;
   }
-  LOG(FATAL) << "no " << name;
+  LOG(FATAL) << "nothing says what memory it has";
 }
 
 std::string HostileProcessTest::Command(const std::string& command) const {

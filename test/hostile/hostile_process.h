@@ -54,8 +54,9 @@ class HostileProcessTest : public ::testing::Test {
   void Settle();
 
   size_t Threads() const;
-  // VmRSS, and the most it has ever been.
-  size_t ResidentKiB(absl::string_view name = "VmRSS") const;
+  // What it has of memory, counted page by page: what /proc/PID/status says may be some hundred
+  // KiB off.
+  int64_t ResidentKiB() const;
   // What a command of the gofer prints, as JSON.
   std::string Command(const std::string& command) const;
   int64_t StatusNumber(absl::string_view name) const;

@@ -172,7 +172,7 @@ TEST_F(LimitsTest, ConnectionsByFlag) {
 // million names in 512 MiB, and a connection in its windows and the two buffers of its socket.
 TEST_F(LimitsTest, Memory) {
   constexpr int kNames = 1000;
-  constexpr size_t kClients = 5;
+  constexpr int kClients = 5;
   tree_.Mkdir("names");
   for (int i = 0; i < kNames; ++i) tree_.Write(absl::StrCat("names/f", i), "");
   Start({"--donate_fds=never"});
@@ -180,25 +180,25 @@ TEST_F(LimitsTest, Memory) {
   std::unique_ptr<Client> hostile = Connect();
   const ErrnoOr<Inode> dir = Walk(*hostile, "names");
   ASSERT_TRUE(dir.ok());
-  const size_t before_names = ResidentKiB();
+  const int64_t before_names = ResidentKiB();
   for (int i = 0; i < kNames; ++i) {
     Inode inode;
     const auto walked =
         hostile->client.Walk(dir->control_fd, {absl::StrCat("f", i)}, std::span(&inode, 1));
     ASSERT_TRUE(walked.ok() && walked->count == 1) << i;
   }
-  const size_t names_kib = ResidentKiB() - before_names;
-  EXPECT_LT(names_kib * (1'000'000 / kNames), size_t{512} << 10) << "KiB for a million names";
+  const int64_t names_kib = ResidentKiB() - before_names;
+  EXPECT_LT(names_kib * (1'000'000 / kNames), int64_t{512} << 10) << "KiB for a million names";
   hostile.reset();
 
   // All four windows of each connection and its socket's buffers, as full as they can be.
   const ErrnoOr<Inode> file = Walk(*honest_, "file");
   ASSERT_TRUE(file.ok());
   ASSERT_TRUE(honest_->client.Close({file->control_fd}).ok());
-  const size_t before_clients = ResidentKiB();
+  const int64_t before_clients = ResidentKiB();
   std::vector<std::unique_ptr<Client>> clients;
   std::vector<std::byte> most(2'000'000);
-  for (size_t i = 0; i < kClients; ++i) {
+  for (int i = 0; i < kClients; ++i) {
     clients.push_back(Connect());
     ASSERT_NE(clients.back(), nullptr);
     lisafs::Client& client = clients.back()->client;
@@ -217,8 +217,8 @@ TEST_F(LimitsTest, Memory) {
       fill(client.over_channel(*channel));
     }
   }
-  const size_t each_kib = (ResidentKiB() - before_clients) / kClients;
-  EXPECT_LT(each_kib, size_t{13} << 10) << "8 MiB of windows, 4 MiB of buffers, and threads";
+  const int64_t each_kib = (ResidentKiB() - before_clients) / kClients;
+  EXPECT_LT(each_kib, int64_t{13} << 10) << "8 MiB of windows, 4 MiB of buffers, and threads";
   ExpectHonestServed();
   RecordProperty("bytes_per_name", static_cast<int>(names_kib * 1024 / kNames));
   RecordProperty("kib_per_connection", static_cast<int>(each_kib));

@@ -16,9 +16,12 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "glog/logging.h"
 #include "gtest/gtest.h"
 #include "lisafs/client/client.h"
+#include "test/support/eventually.h"
 #include "test/support/forked.h"
 #include "test/support/gofer_process.h"
 #include "test/support/temp_tree.h"
@@ -97,7 +100,9 @@ TEST_F(PathMountsTest, APathThatIsExchangedDuringTheStart) {
     }
   });
   int started = 0, refused = 0;
-  for (int i = 0; i < kStarts; ++i) {
+  // And on until the exchange has hit: either side may get no processor for a while.
+  const absl::Time deadline = absl::Now() + kPatience;
+  for (int i = 0; i < kStarts || (refused == 0 && absl::Now() < deadline); ++i) {
     Served served = Serve();
     if (!served.mounted) {
       EXPECT_GT(served.gofer->Wait(), 0) << served.gofer->Stderr();
@@ -110,7 +115,7 @@ TEST_F(PathMountsTest, APathThatIsExchangedDuringTheStart) {
   }
   stop = true;
   exchanger.join();
-  EXPECT_EQ(started + refused, kStarts);
+  EXPECT_GE(started + refused, kStarts);
   EXPECT_GT(refused, 0) << "the exchange never hit: nothing was tried";
 }
 

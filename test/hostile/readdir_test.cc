@@ -16,10 +16,13 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "fuse/wire/abi.h"
 #include "lisafs/wire/structs.h"
 #include "test/hostile/hostile_fuse.h"
 #include "test/hostile/peer.h"
+#include "test/support/eventually.h"
 #include "test/support/results.h"
 #include "test/support/session.h"
 
@@ -49,7 +52,11 @@ TEST_P(Readdir, ChurnWhileListing) {
       if (mknod(path.c_str(), S_IFREG | 0600, 0) != 0) unlink(path.c_str());
     });
     int passing_seen = 0;
-    for (int listed = 0; listed < RaceOperations() / 10; listed += kStable) {
+    const absl::Time deadline = absl::Now() + kPatience;
+    const auto goes_on = [&](int listed) {
+      return listed < RaceOperations() / 10 || (passing_seen == 0 && absl::Now() < deadline);
+    };
+    for (int listed = 0; goes_on(listed); listed += kStable) {
       for (const uint32_t piece : {512u, 4096u, 65536u}) {
         std::map<std::string, int> seen;
         for (const std::string& name : Must(peer->List(dir, piece))) ++seen[name];

@@ -14,7 +14,9 @@
 // Source: spec/security.md s.10 soak_test.
 
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -45,6 +47,7 @@
 #include "test/soak/actor.h"
 #include "test/soak/clients.h"
 #include "test/support/environment.h"
+#include "test/support/eventually.h"
 #include "test/support/forked.h"
 #include "test/support/gofer_process.h"
 #include "test/support/results.h"
@@ -245,7 +248,13 @@ class SoakTest : public ::testing::Test {
   absl::StatusOr<control::Reply> Command(const control::Request& request, BorrowedFd file) {
     absl::StatusOr<UniqueFd> socket = control::ConnectToGofer(tree_.At("control"));
     if (!socket.ok()) return socket.status();
-    return control::Command(*socket, request, file, [](const control::Progress&) {});
+    absl::StatusOr<control::Reply> reply =
+        control::Command(*socket, request, file, [](const control::Progress&) {});
+    // Until the gofer has closed its end, which it has for a moment longer than the answer takes.
+    shutdown(socket->get(), SHUT_WR);
+    char rest;
+    while (read(socket->get(), &rest, 1) > 0) continue;
+    return reply;
   }
 
   void Checkpoint() {
@@ -292,16 +301,19 @@ class SoakTest : public ::testing::Test {
     return Settle();
   }
 
-  // What happens behind the answers is over when nothing changes any more. Then only the root is
-  // known.
+  // What happens behind the answers is over when nothing changes any more, look after look. Then
+  // only the root is known.
   Resources Settle() {
-    Resources before, now;
-    for (int i = 0; i < 100; ++i) {
+    constexpr int kEnough = 5;
+    Resources now;
+    int same = 0;
+    const absl::Time deadline = absl::Now() + testing::kPatience;
+    while (same < kEnough && absl::Now() < deadline) {
       control::Request purge;
       purge.mutable_purge();
       EXPECT_TRUE(Command(purge, BorrowedFd(-1)).ok());
-      before = std::exchange(now, Look());
-      if (now.dentries == 1 && now == before) break;
+      const Resources before = std::exchange(now, Look());
+      same = now.dentries == 1 && now == before ? same + 1 : 0;
       absl::SleepFor(absl::Milliseconds(100));
     }
     EXPECT_EQ(now.dentries, 1u) << "seed " << seed_;
@@ -318,7 +330,7 @@ class SoakTest : public ::testing::Test {
       return {};
     }
     const control::Status& status = reply->status();
-    // The thread and the descriptors that served this go after the answer.
+    // The thread that served this goes after the answer.
     absl::SleepFor(absl::Milliseconds(20));
     return {.dentries = status.dentries(),
             .inodes = status.inodes(),

@@ -8,6 +8,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -41,6 +42,20 @@ struct Turn {
     if (read(fd, &byte, 1) != 1) Die("take the turn");
   }
 };
+
+// Until a child of this program waits in a system call, as who wants a lock does.
+void AwaitSleepOf(pid_t child) {
+  const std::string path = "/proc/" + std::to_string(child) + "/stat";
+  for (int i = 0; i < 60'000; ++i) {
+    // "pid (name) state ..."
+    const std::string stat = ReadFile(path);
+    const size_t name_end = stat.rfind(") ");
+    if (name_end != std::string::npos && stat[name_end + 2] == 'S') return;
+    const timespec pause = {0, 1'000'000};
+    nanosleep(&pause, nullptr);
+  }
+  Die("wait for a child to wait");
+}
 
 void TwoWriters(Result& result, int flags, int writers, size_t record) {
   constexpr int kRecords = 200;
@@ -344,25 +359,27 @@ void AddLocks(Cases& cases) {
                      waitpid(pid, &status, 0);
                      result.Note("child", status);
                    }});
-  cases.push_back(
-      {"sharing/lock/record/wait_is_interrupted", [](Result& result) {
-         MakeFile("f", "text");
-         const Fd fd(open("f", O_RDWR));
-         result.Try("lock", Lock(fd, F_SETLK, F_WRLCK));
-         result.Note("child", InChildText([] {
-                       struct sigaction action = {};
-                       action.sa_handler = [](int) {};
-                       sigaction(SIGALRM, &action, nullptr);
-                       const Fd own(open("f", O_RDWR));
-                       ualarm(50'000, 0);
-                       return Lock(own, F_SETLKW, F_WRLCK) == 0 ? "got" : ErrnoName(errno);
-                     }));
-         result.Try("unlock", Lock(fd, F_SETLK, F_UNLCK));
-         result.Note("free", InChildText([] {
-                       const Fd own(open("f", O_RDWR));
-                       return Lock(own, F_SETLK, F_WRLCK) == 0 ? "got" : ErrnoName(errno);
-                     }));
-       }});
+  cases.push_back({"sharing/lock/record/wait_is_interrupted", [](Result& result) {
+                     MakeFile("f", "text");
+                     const Fd fd(open("f", O_RDWR));
+                     result.Try("lock", Lock(fd, F_SETLK, F_WRLCK));
+                     result.Note("child", InChildText([] {
+                                   struct sigaction action = {};
+                                   action.sa_handler = [](int) {};
+                                   sigaction(SIGALRM, &action, nullptr);
+                                   const Fd own(open("f", O_RDWR));
+                                   ualarm(50'000, 50'000);  // again, if it does not wait yet
+                                   const int error = Lock(own, F_SETLKW, F_WRLCK) == 0 ? 0 : errno;
+                                   ualarm(0, 0);
+                                   return error == 0 ? "got" : ErrnoName(error);
+                                 }));
+                     result.Try("unlock", Lock(fd, F_SETLK, F_UNLCK));
+                     result.Note("free", InChildText([] {
+                                   const Fd own(open("f", O_RDWR));
+                                   return Lock(own, F_SETLK, F_WRLCK) == 0 ? "got"
+                                                                           : ErrnoName(errno);
+                                 }));
+                   }});
   cases.push_back({"sharing/lock/flock/waits", [](Result& result) {
                      MakeFile("f", "text");
                      Turn turn;
@@ -372,6 +389,7 @@ void AddLocks(Cases& cases) {
                        const Fd own(open("f", O_RDWR));
                        if (flock(own, LOCK_EX) != 0) _exit(1);
                        Turn::Give(turn.to_parent[1]);
+                       Turn::Take(turn.to_child[0]);
                        const timespec pause = {0, 50'000'000};
                        nanosleep(&pause, nullptr);
                        _exit(0);
@@ -379,6 +397,7 @@ void AddLocks(Cases& cases) {
                      Turn::Take(turn.to_parent[0]);
                      const Fd fd(open("f", O_RDWR));
                      result.Try("try", flock(fd, LOCK_EX | LOCK_NB));
+                     Turn::Give(turn.to_child[1]);
                      result.Try("wait", flock(fd, LOCK_EX));
                      int status = 0;
                      waitpid(pid, &status, 0);
@@ -397,14 +416,20 @@ void AddLocks(Cases& cases) {
                        _exit(Lock(fd, F_SETLKW, F_WRLCK, 0, 1) == 0 ? 0 : 2);
                      }
                      Turn::Take(turn.to_parent[0]);
+                     AwaitSleepOf(pid);
                      const timespec pause = {0, 50'000'000};
                      nanosleep(&pause, nullptr);
                      struct sigaction action = {};  // where it is not seen: no waiting for ever
                      action.sa_handler = [](int) {};
                      sigaction(SIGALRM, &action, nullptr);
-                     alarm(2);
-                     result.Try("other_way", Lock(fd, F_SETLKW, F_WRLCK, 1, 1));
-                     alarm(0);
+                     const itimerval soon = {.it_interval = {0, 50'000}, .it_value = {2, 0}};
+                     const itimerval never = {};
+                     setitimer(ITIMER_REAL, &soon, nullptr);
+                     const int other_way = Lock(fd, F_SETLKW, F_WRLCK, 1, 1);
+                     const int error = errno;
+                     setitimer(ITIMER_REAL, &never, nullptr);
+                     errno = error;
+                     result.Try("other_way", other_way);
                      result.Try("unlock", Lock(fd, F_SETLK, F_UNLCK, 0, 0));
                      int status = 0;
                      waitpid(pid, &status, 0);
