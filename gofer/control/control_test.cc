@@ -189,7 +189,7 @@ TEST_F(ControlTest, AStrangerIsTurnedAway) {
 
 TEST_F(ControlTest, TheNinthClientIsTurnedAwayUntilOneLeaves) {
   std::vector<UniqueFd> clients;
-  for (size_t i = 0; i < kMaxClients; ++i) {
+  for (size_t i = 0; i < Limits().clients; ++i) {
     clients.push_back(Connect());
     ASSERT_TRUE(Send(clients.back(), Status()).ok());
   }

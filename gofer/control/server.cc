@@ -61,8 +61,8 @@ void ControlServer::Add(UniqueFd socket) {
   }
   const absl::MutexLock lock(&mu_);
   if (stopped_) return;
-  if (connections_.size() >= kMaxClients) {
-    Refuse(socket, absl::StrCat("control socket: ", kMaxClients,
+  if (connections_.size() >= limits_.clients) {
+    Refuse(socket, absl::StrCat("control socket: ", limits_.clients,
                                 " clients are connected already; try again when one has gone"));
     return;
   }
@@ -83,7 +83,7 @@ void ControlServer::Serve(Connection& connection) {
 
 bool ControlServer::ServeOne(BorrowedFd socket) {
   if (!sys::WaitReadable(std::span(&socket, 1), absl::InfiniteDuration()).ok()) return false;
-  absl::StatusOr<Received> request = ReceiveRequest(socket, absl::Now() + kRequestDeadline);
+  absl::StatusOr<Received> request = ReceiveRequest(socket, absl::Now() + limits_.request);
   if (!request.ok()) {
     if (!absl::IsOutOfRange(request.status())) Refuse(socket, request.status().message());
     return false;

@@ -5,8 +5,8 @@
 //
 // Owner:   borrows the handler and the judge. Threads: safe. The handler is called by several
 //          threads at once.
-// Errors:  a client that breaks the rules of frame.h, takes more than kRequestDeadline for a
-//          request or is no. kMaxClients + 1 is told so if it still listens, and cut off.
+// Errors:  a client that breaks the rules of frame.h, takes longer than it may for a
+//          request or is no. One client too many is told so if it still listens, and cut off.
 // Source:  spec/security.md s.5 and s.10 (control_auth_test, control_flood_test).
 
 #ifndef GOFER_CONTROL_SERVER_H_
@@ -29,9 +29,12 @@
 
 namespace gofer::control {
 
-inline constexpr size_t kMaxClients = 8;
-// From the first byte of a request to its last; an idle client may wait as long as it likes.
-inline constexpr absl::Duration kRequestDeadline = absl::Seconds(5);
+// What those who command may have.
+struct Limits {
+  size_t clients = 8;
+  // From the first byte of a request to its last; an idle client may wait as long as it likes.
+  absl::Duration request = absl::Seconds(5);
+};
 
 // What the commands do.
 class CommandHandler {
@@ -57,7 +60,8 @@ Reply FailureReply(absl::string_view message, int exit_status = 1);
 
 class ControlServer {
  public:
-  ControlServer(CommandHandler& handler, PeerJudge& judge) : handler_(handler), judge_(judge) {}
+  ControlServer(CommandHandler& handler, PeerJudge& judge, const Limits& limits = {})
+      : handler_(handler), judge_(judge), limits_(limits) {}
   ControlServer(const ControlServer&) = delete;
   ControlServer& operator=(const ControlServer&) = delete;
   ~ControlServer() { Stop(); }
@@ -83,6 +87,7 @@ class ControlServer {
 
   CommandHandler& handler_;
   PeerJudge& judge_;
+  const Limits limits_;
   mutable absl::Mutex mu_;
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;
   std::list<std::unique_ptr<Connection>> connections_ ABSL_GUARDED_BY(mu_);

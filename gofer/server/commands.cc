@@ -23,6 +23,7 @@
 #include "gofer/control/control.pb.h"
 #include "gofer/server/confinement_view.h"
 #include "gofer/server/metrics.h"
+#include "gofer/server/options.h"
 #include "gofer/server/request_view.h"
 #include "gofer/server/restoration.h"
 #include "gofer/sys/child.h"
@@ -229,12 +230,15 @@ control::Request ToRequest(const CommandFlags& flags, const checkpoint::ImageKey
   checkpoint.set_confirm_paths(flags.confirm_paths);
   checkpoint.set_max_deleted_bytes(flags.max_deleted_bytes);
   checkpoint.set_key(key.secret);
+  checkpoint.set_quiesce_seconds(static_cast<uint32_t>(flags.save_quiesce_seconds));
   return request;
 }
 
 }  // namespace
 
 absl::Status Checkpoint(const CommandFlags& flags) {
+  RETURN_IF_ERROR(CheckLimit("save_quiesce_seconds", flags.save_quiesce_seconds, 1, 3600,
+                             "clients wait that long, so up to an hour"));
   ASSIGN_OR_RETURN(const UniqueFd directory, OpenImageDirectory(flags));
   ASSIGN_OR_RETURN(const checkpoint::ImageKey key, ReadImageKey(flags.image_key_file));
   ASSIGN_OR_RETURN(const UniqueFd gofer, Connect(flags));

@@ -98,7 +98,7 @@ void AddLimits(const std::vector<LimitUse>& limits,
 }  // namespace
 
 ControlWay::ControlWay(std::vector<ControlSocket> sockets, Service service)
-    : service_(std::move(service)), server_(*this, service_.judge) {
+    : service_(std::move(service)), server_(*this, service_.judge, service_.limits) {
   for (ControlSocket& socket : sockets) {
     if (socket.listens) {
       listening_.push_back(std::move(socket.fd));
@@ -174,7 +174,7 @@ std::vector<LimitUse> ControlWay::CommonLimits() const {
   fs::Filesystem& filesystem = service_.subject.filesystem;
   const checkpoint::SaveOptions save;
   // The main one, and those that start and end others.
-  size_t max_threads = control::kMaxClients + 4;
+  size_t max_threads = service_.limits.clients + 4;
   for (const WayIn* const way : service_.ways) max_threads += way->MaxThreads();
   return {
       {.resource = "process_threads", .limit = max_threads, .used = service_.confinement.Threads()},
@@ -185,17 +185,17 @@ std::vector<LimitUse> ControlWay::CommonLimits() const {
       {.resource = "files", .limit = service_.max_nodes, .used = filesystem.inodes().size()},
       {.resource = "name_bytes", .limit = kMaxNameBytes},
       {.resource = "xattr_bytes", .limit = XATTR_SIZE_MAX},
-      {.resource = "control_clients", .limit = control::kMaxClients, .used = server_.clients()},
+      {.resource = "control_clients", .limit = service_.limits.clients, .used = server_.clients()},
       {.resource = "control_request_bytes", .limit = control::kMaxRequestBytes},
       {.resource = "control_request_seconds",
-       .limit = static_cast<uint64_t>(absl::ToInt64Seconds(control::kRequestDeadline))},
+       .limit = static_cast<uint64_t>(absl::ToInt64Seconds(service_.limits.request))},
       {.resource = "image_bytes", .limit = checkpoint::kMaxImageBytes},
       {.resource = "image_files", .limit = checkpoint::kMaxNodes},
       {.resource = "image_deleted_bytes", .limit = save.max_deleted_bytes},
       {.resource = "save_quiesce_seconds",
        .limit = static_cast<uint64_t>(absl::ToInt64Seconds(save.quiesce))},
       {.resource = "log_record_bytes", .limit = kMaxLogMessageBytes},
-      {.resource = "log_records_per_second", .limit = kMaxLogRecordsPerSecond}};
+      {.resource = "log_records_per_second", .limit = LogRecordsPerSecond()}};
 }
 
 control::Reply ControlWay::ReplyConfinement() const {
@@ -259,6 +259,7 @@ control::Reply ControlWay::Checkpoint(const control::CheckpointRequest& request,
                   progress.set_total(std::max(done, total));
                   if (!client.Report(progress)) cancel = true;
                 }}};
+  if (request.quiesce_seconds() > 0) options.quiesce = absl::Seconds(request.quiesce_seconds());
   if (request.has_max_deleted_bytes()) options.max_deleted_bytes = request.max_deleted_bytes();
   const checkpoint::ImageKey key = {.secret = request.key()};
   const absl::StatusOr<checkpoint::SaveResult> saved = checkpoint::Save(

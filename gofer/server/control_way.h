@@ -56,6 +56,7 @@ class ControlWay final : public WayIn, private control::CommandHandler {
     const ConfinementReport& confinement;
     // Who may command.
     control::PeerJudge& judge;
+    control::Limits limits;
     // All ways in but this one.
     std::span<WayIn* const> ways;
     // Ends the process.

@@ -9,6 +9,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
+#include "fuse/dev/dev_fuse.h"
 #include "gflags/gflags.h"
 #include "gofer/base/status_macros.h"
 #include "gofer/fs/state.h"
@@ -18,6 +19,7 @@
 #include "lisafs/wire/structs.h"
 #include "vhost/memory/guest_memory.h"
 #include "vhost/user/backend.h"
+#include "vhost/virtio_fs/device.h"
 #include "vhost/virtqueue/ring_layout.h"
 
 DEFINE_string(root, "", "serve: the directory to serve");
@@ -63,6 +65,14 @@ DEFINE_uint64(max_memory_regions, 0,
               "vhost-user: in how many regions a guest may share memory; 0: 509");
 DEFINE_uint64(max_memory_bytes, 0,
               "vhost-user: how many bytes of memory a guest may share; 0: 1 TiB");
+DEFINE_uint64(max_requests, 0, "vhost-user: how many requests may be in hand; 0: 8192");
+DEFINE_uint64(max_mount_threads, 0,
+              "serve: how many threads may serve each --fuse_mountpoint and --fuse_fd; 0: 64");
+DEFINE_uint64(max_control_clients, 0, "serve: how many clients may give commands; 0: 8");
+DEFINE_uint64(control_request_seconds, 0,
+              "serve: how long a command may take to arrive, in seconds; 0: 5");
+DEFINE_uint64(log_records_per_second, 0,
+              "serve: how many records are logged in a second, others are counted; 0: 50");
 DEFINE_uint64(max_nodes, 0, "serve: how many files and names all clients may know; 0: 1000000");
 DEFINE_string(seccomp, "kill", "serve: for a system call outside the list: kill, trap, log, none");
 DEFINE_string(sandbox, "namespace",
@@ -128,6 +138,8 @@ DEFINE_bool(confirm_paths, false,
             "checkpoint: look at all paths once more while nobody is served; fail if one is wrong");
 DEFINE_uint64(max_deleted_bytes, uint64_t{64} << 20,
               "checkpoint: data of open files without a name that is saved; more is refused");
+DEFINE_uint64(save_quiesce_seconds, 0,
+              "checkpoint: how long to wait for requests in hand, in seconds; 0: 5");
 DEFINE_bool(validate_file_sizes, true,
             "restore, inspect: regular files must have the size that they were saved with");
 DEFINE_bool(validate_mtimes, true,
@@ -227,13 +239,19 @@ absl::Status SetLimits(ServeOptions& options) {
        "monitors know no more", &ServeOptions::set_max_memory_regions},
       {"max_memory_bytes", FLAGS_max_memory_bytes, 4096, vhost::kMaxGuestMemory,
        "from a page to 1 TiB", &ServeOptions::set_max_memory_bytes},
+      {"max_requests", FLAGS_max_requests, 1, virtio_fs::SlotPool::kMaxSlots,
+       "each has memory that is set aside", &ServeOptions::set_max_requests},
+      {"max_mount_threads", FLAGS_max_mount_threads, 1, fuse::DevFuse::kMaxThreads,
+       "more are of no use", &ServeOptions::set_max_mount_threads},
+      {"max_control_clients", FLAGS_max_control_clients, 1, 64, "each has a thread",
+       &ServeOptions::set_max_control_clients},
+      {"control_request_seconds", FLAGS_control_request_seconds, 1, 3600, "up to an hour",
+       &ServeOptions::set_control_request_seconds},
+      {"log_records_per_second", FLAGS_log_records_per_second, 1, 1'000'000,
+       "none at all is --log_level=off", &ServeOptions::set_log_records_per_second},
   };
   for (const auto& limit : limits) {
-    if (limit.value != 0 && (limit.value < limit.least || limit.value > limit.most)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("--", limit.flag, "=", limit.value, ": is not from ", limit.least, " to ",
-                       limit.most, " (", limit.why, "); give one of these, or 0 for the default"));
-    }
+    RETURN_IF_ERROR(CheckLimit(limit.flag, limit.value, limit.least, limit.most, limit.why));
     (options.*limit.set)(limit.value);
   }
   return absl::OkStatus();
@@ -373,6 +391,7 @@ CommandFlags CommandFlagsFromFlags() {
           .leave_running = FLAGS_leave_running,
           .confirm_paths = FLAGS_confirm_paths,
           .max_deleted_bytes = FLAGS_max_deleted_bytes,
+          .save_quiesce_seconds = FLAGS_save_quiesce_seconds,
           .root = FLAGS_root,
           .validate_file_sizes = FLAGS_validate_file_sizes,
           .validate_mtimes = FLAGS_validate_mtimes,

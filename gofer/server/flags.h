@@ -35,6 +35,7 @@ struct CommandFlags {
   bool leave_running = false;
   bool confirm_paths = false;
   uint64_t max_deleted_bytes = 0;
+  uint64_t save_quiesce_seconds = 0;
   std::string root;
   bool validate_file_sizes = true;
   bool validate_mtimes = true;

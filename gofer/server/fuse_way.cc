@@ -82,7 +82,7 @@ absl::Status FuseWay::Mount() {
 }
 
 std::vector<LimitUse> FuseWay::Limits() const {
-  return {{.resource = "threads", .limit = fuse::DevFuse::kMaxThreads, .used = device_->threads()},
+  return {{.resource = "threads", .limit = max_threads_, .used = device_->threads()},
           {.resource = "requests_waiting_for_a_lock",
            .limit = fuse::LockWaiter::kMaxWaiting,
            .used = session_->waiting()},

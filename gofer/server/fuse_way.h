@@ -57,11 +57,14 @@ class FuseWay final : public WayIn {
   // Whether Adopt will take it.
   static absl::Status Check(int fd);
 
-  FuseWay(fs::Filesystem* filesystem, const fuse::SessionOptions& options, FuseDevice device)
-      : where_(std::move(device.where)),
+  FuseWay(fs::Filesystem* filesystem, const fuse::SessionOptions& options, FuseDevice device,
+          size_t max_threads = fuse::DevFuse::kMaxThreads)
+      : max_threads_(max_threads),
+        where_(std::move(device.where)),
         own_mount_(device.keeper.has_value()),
         session_(std::make_unique<fuse::Session>(filesystem, options)),
-        device_(std::make_unique<fuse::DevFuse>(*session_, std::move(device.descriptors))),
+        device_(
+            std::make_unique<fuse::DevFuse>(*session_, std::move(device.descriptors), max_threads)),
         keeper_(std::move(device.keeper)) {}
 
   // Begins with the client of an image, before Mount: the kernel, which has a mount of the caller's
@@ -78,7 +81,7 @@ class FuseWay final : public WayIn {
   std::vector<stats::Operation> Requests() const override { return session_->requests().Read(); }
   std::vector<LimitUse> Limits() const override;
   // Besides, one that waits for its end and one for locks.
-  size_t MaxThreads() const override { return fuse::DevFuse::kMaxThreads + 2; }
+  size_t MaxThreads() const override { return max_threads_ + 2; }
   std::optional<checkpoint::FuseClient> fuse_client() const override {
     return checkpoint::FuseClient{
         .way = checkpoint::kFuseWay, .session = session_.get(), .device = device_.get()};
@@ -87,6 +90,7 @@ class FuseWay final : public WayIn {
   bool OutlivesProcess() const override { return !own_mount_; }
 
  private:
+  const size_t max_threads_;
   const std::string where_;
   const bool own_mount_;
   const std::unique_ptr<fuse::Session> session_;

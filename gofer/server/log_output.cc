@@ -69,13 +69,15 @@ int LeastSeverity(LogLevel level) {
 }
 
 int g_descriptor = 2;
+int g_records_per_second = LogOptions().records_per_second;
 std::atomic<uint64_t> g_dropped{0};
 // The number by which the process was started; in a pid namespace it has another one.
 int g_process = 0;
 
 class Sink : public google::LogSink {
  public:
-  explicit Sink(const LogOptions& options) : options_(options) {}
+  explicit Sink(const LogOptions& options)
+      : options_(options), throttle_(options.records_per_second) {}
 
   void send(google::LogSeverity severity, const char* /*full_filename*/, const char* base_filename,
             int line, const google::LogMessageTime& /*time*/, const char* message,
@@ -96,7 +98,7 @@ class Sink : public google::LogSink {
     }
     if (dropped > 0) {
       const std::string message = absl::StrCat(dropped, " records dropped: more than ",
-                                               kMaxLogRecordsPerSecond, " in a second");
+                                               options_.records_per_second, " in a second");
       Write(
           {.time = record.time, .severity = "WARNING", .file = {}, .line = 0, .message = message});
     }
@@ -111,7 +113,7 @@ class Sink : public google::LogSink {
 
   const LogOptions options_;
   absl::Mutex mu_;
-  LogThrottle throttle_ ABSL_GUARDED_BY(mu_) = LogThrottle(kMaxLogRecordsPerSecond);
+  LogThrottle throttle_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace
@@ -138,6 +140,7 @@ void StartLogging(const LogOptions& options) {
     }
   }
   g_descriptor = used.fd;
+  g_records_per_second = used.records_per_second;
   g_process = sys::ProcessId();
   google::AddLogSink(new Sink(used));  // for good: threads may log until the process is gone
   if (used.format != options.format) {
@@ -148,6 +151,7 @@ void StartLogging(const LogOptions& options) {
 int LogDescriptor() { return g_descriptor; }
 
 uint64_t LogRecordsDropped() { return g_dropped.load(std::memory_order_relaxed); }
+uint64_t LogRecordsPerSecond() { return static_cast<uint64_t>(g_records_per_second); }
 
 void ReportFailure(LogFormat format, absl::string_view message) {
   const std::string line = format == LogFormat::kJson

@@ -1,6 +1,7 @@
 // Where glog's records go: one line each, as text or as a JSON object, to one descriptor.
 //
-// Records are cut at 512 bytes and limited to 50 a second; what is dropped is counted and said.
+// Records are cut at 512 bytes, and so many a second are let through, 50 unless a flag says another
+// number; what is dropped is counted and said.
 // Control bytes, which a client can put into names, are escaped.
 //
 // Owner:   the process; started once. The descriptor stays open. Threads: safe.
@@ -30,15 +31,16 @@ struct LogOptions {
   LogFormat format = LogFormat::kText;
   int fd = 2;
   LogLevel level = LogLevel::kInfo;
+  int records_per_second = 50;
 };
 
 // From here on LOG goes there and nowhere else: no files, no copies on stderr. With kSyslog, `fd`
 // is only for a system that has no syslog.
 void StartLogging(const LogOptions& options);
-// Records that were too many in their second, since the start.
+// Records that were too many in their second, since the start; and how many are not.
 uint64_t LogRecordsDropped();
+uint64_t LogRecordsPerSecond();
 inline constexpr size_t kMaxLogMessageBytes = 512;
-inline constexpr int kMaxLogRecordsPerSecond = 50;
 // Where it goes: what a process has to keep when it closes all else.
 int LogDescriptor();
 

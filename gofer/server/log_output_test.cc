@@ -81,6 +81,19 @@ TEST(StartLogging, RecordsGoToTheDescriptorAndNowhereElse) {
   EXPECT_LE(lines, 101) << "at most two seconds' worth";
 }
 
+TEST(StartLogging, AsManyInASecondAsItIsTold) {
+  const testing::ChildEnd end = testing::InChild([] {
+    StartLogging({.records_per_second = 3});
+    if (LogRecordsPerSecond() != 3) _exit(1);
+    for (int i = 0; i < 100; ++i) LOG(WARNING) << "many";
+    if (LogRecordsDropped() < 94) _exit(2);
+  });
+  EXPECT_EQ(end.status, 0);
+  const auto lines = std::count(end.stderr_text.begin(), end.stderr_text.end(), '\n');
+  EXPECT_GE(lines, 3);
+  EXPECT_LE(lines, 7) << "at most two seconds' worth, and what was left out";
+}
+
 TEST(ReportFailure, OneLineInTheLogsFormat) {
   EXPECT_EQ(testing::InChild([] { ReportFailure(LogFormat::kText, "a\nb"); }).stderr_text,
             "gofer: a\\x0ab\n");

@@ -66,8 +66,12 @@ int RunServe(const absl::StatusOr<ServeOptions>& options) {
     return ExitStatusOf(options.status());
   }
   const LogFormat format = options->log_format() == LOG_JSON ? LogFormat::kJson : LogFormat::kText;
-  StartLogging({.format = options->syslog() ? LogFormat::kSyslog : format,
-                .level = ToLogLevel(options->log_level())});
+  LogOptions log = {.format = options->syslog() ? LogFormat::kSyslog : format,
+                    .level = ToLogLevel(options->log_level())};
+  if (options->log_records_per_second() > 0) {
+    log.records_per_second = static_cast<int>(options->log_records_per_second());
+  }
+  StartLogging(log);
   const absl::StatusOr<ServiceEnd> served = Serve(*options);
   if (!served.ok()) ReportFailure(format, served.status().message());
   return ExitStatusOf(served.status());

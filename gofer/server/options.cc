@@ -265,6 +265,14 @@ LogLevel ToLogLevel(LogLevelName name) {
   }
 }
 
+absl::Status CheckLimit(absl::string_view flag, uint64_t value, uint64_t least, uint64_t most,
+                        absl::string_view why) {
+  if (value == 0 || (value >= least && value <= most)) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("--", flag, "=", value, ": is not from ", least,
+                                                 " to ", most, " (", why,
+                                                 "); give one of these, or 0 for the default"));
+}
+
 absl::Status Validate(const ServeOptions& options) {
   if (options.root().empty())
     return absl::InvalidArgumentError("--root is missing: the directory to serve");

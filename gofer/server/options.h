@@ -6,6 +6,8 @@
 #ifndef GOFER_SERVER_OPTIONS_H_
 #define GOFER_SERVER_OPTIONS_H_
 
+#include <cstdint>
+
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -52,6 +54,10 @@ absl::string_view NameOf(SandboxName sandbox);
 
 // What the log's output goes by.
 LogLevel ToLogLevel(LogLevelName name);
+
+// That a number is 0, which stands for the default, or in its range; `why` it is that range.
+absl::Status CheckLimit(absl::string_view flag, uint64_t value, uint64_t least, uint64_t most,
+                        absl::string_view why);
 
 // What one flag alone cannot tell: something to serve, a way in, no descriptor twice.
 absl::Status Validate(const ServeOptions& options);

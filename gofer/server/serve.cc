@@ -10,12 +10,15 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "checkpoint/fuse_codec.h"
+#include "fuse/dev/dev_fuse.h"
 #include "glog/logging.h"
 #include "gofer/base/errno.h"
 #include "gofer/base/status_macros.h"
 #include "gofer/control/control.pb.h"
 #include "gofer/control/peer_judge.h"
+#include "gofer/control/server.h"
 #include "gofer/fs/filesystem.h"
 #include "gofer/server/about.h"
 #include "gofer/server/confinement_report.h"
@@ -328,9 +331,20 @@ fs::FilesystemOptions ToFilesystemOptions(const ServeOptions& options, uint64_t 
 constexpr uint32_t kDefaultWorkers = 16;
 
 virtio_fs::DeviceOptions ToDeviceOptions(const ServeOptions& options) {
-  return {
+  virtio_fs::DeviceOptions made = {
       .tag = options.tag(),
       .max_workers = options.has_thread_pool_size() ? options.thread_pool_size() : kDefaultWorkers};
+  if (options.max_requests() > 0) made.max_requests = options.max_requests();
+  return made;
+}
+
+control::Limits ToControlLimits(const ServeOptions& options) {
+  control::Limits made;
+  if (options.max_control_clients() > 0) made.clients = options.max_control_clients();
+  if (options.control_request_seconds() > 0) {
+    made.request = absl::Seconds(options.control_request_seconds());
+  }
+  return made;
 }
 
 vhost::user::Limits ToGuestLimits(const ServeOptions& options) {
@@ -420,7 +434,9 @@ absl::StatusOr<std::vector<std::unique_ptr<FuseWay>>> Mounts(const ServeOptions&
   std::vector<std::unique_ptr<FuseWay>> ways;
   for (FuseDevice& device : devices) {
     ASSIGN_OR_RETURN(const fuse::SessionOptions session, ToSessionOptions(options));
-    ways.push_back(std::make_unique<FuseWay>(&filesystem, session, std::move(device)));
+    const size_t max_threads =
+        options.max_mount_threads() > 0 ? options.max_mount_threads() : fuse::DevFuse::kMaxThreads;
+    ways.push_back(std::make_unique<FuseWay>(&filesystem, session, std::move(device), max_threads));
     // A mount of our own is a new one.
     if (image == nullptr || !ways.back()->OutlivesProcess()) continue;
     RETURN_IF_ERROR(image->RestoreFuse(checkpoint::kFuseWay, *ways.back()));
@@ -533,6 +549,7 @@ absl::StatusOr<ServiceEnd> Serve(const ServeOptions& given) {
                       .max_nodes = ToFilesystemOptions(options, descriptor_limit).max_nodes,
                       .confinement = confinement_report,
                       .judge = judge,
+                      .limits = ToControlLimits(options),
                       .ways = commanded,
                       .loop = loop});
   ways.push_back(&control);

@@ -10,6 +10,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdint>
+#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -298,6 +299,35 @@ TEST_F(ServeRequestsTest, EveryLimitOfTheDocumentIsAMetric) {
         R"(gofer_limit_used{resource="requests",way="vhost-user",index="1"} 0)",
         R"(gofer_limit{resource="threads",way="fuse",index="2"} 64)"}) {
     EXPECT_THAT(text, HasSubstr(absl::StrCat("\n", sample, "\n")));
+  }
+}
+
+// Each flag of that table is the number that its metric says.
+TEST_F(ServeRequestsTest, EveryLimitIsWhatItsFlagSays) {
+  const std::pair<const char*, const char*> limits[] = {
+      {"--max_nodes=101", R"(files"})"},
+      {"--max_connections=102", R"(connections",way="lisafs",index="0"})"},
+      {"--max_channels=3", R"(channels_of_a_connection",way="lisafs",index="0"})"},
+      {"--max_queues=104", R"(queues",way="vhost-user",index="1"})"},
+      {"--max_ring_entries=105", R"(ring_entries",way="vhost-user",index="1"})"},
+      {"--max_memory_regions=106", R"(memory_regions",way="vhost-user",index="1"})"},
+      {"--max_memory_bytes=10700", R"(memory_bytes",way="vhost-user",index="1"})"},
+      {"--max_requests=108", R"(requests",way="vhost-user",index="1"})"},
+      {"--thread_pool_size=9", R"(threads",way="vhost-user",index="1"})"},
+      {"--max_mount_threads=10", R"(threads",way="fuse",index="2"})"},
+      {"--max_control_clients=11", R"(control_clients"})"},
+      {"--control_request_seconds=12", R"(control_request_seconds"})"},
+      {"--log_records_per_second=113", R"(log_records_per_second"})"}};
+  std::vector<std::string> arguments = {absl::StrCat("--lisafs_socket=", tree_.At("lisafs")),
+                                        absl::StrCat("--vhost_user_socket=", tree_.At("vhost")),
+                                        absl::StrCat("--fuse_mountpoint=", tree_.At("mnt"))};
+  for (const auto& [flag, metric] : limits) arguments.push_back(flag);
+  Start(arguments);
+  const std::string text = Command({"metrics"});
+  for (const auto& [flag, metric] : limits) {
+    const absl::string_view value = std::strchr(flag, '=') + 1;
+    EXPECT_THAT(text,
+                HasSubstr(absl::StrCat("\ngofer_limit{resource=\"", metric, " ", value, "\n")));
   }
 }
 

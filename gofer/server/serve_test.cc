@@ -312,6 +312,11 @@ TEST_F(ServeTest, WrongUseIsOneLineAndStatusTwo) {
         std::pair("--max_queues=1", "2 to 256"), std::pair("--max_queues=257", "2 to 256"),
         std::pair("--max_ring_entries=32769", "1 to 32768"),
         std::pair("--max_memory_regions=510", "1 to 509"),
+        std::pair("--max_requests=8193", "1 to 8192"),
+        std::pair("--max_mount_threads=65", "1 to 64"),
+        std::pair("--max_control_clients=65", "1 to 64"),
+        std::pair("--control_request_seconds=3601", "1 to 3600"),
+        std::pair("--log_records_per_second=1000001", "1 to 1000000"),
         std::pair("--max_memory_bytes=4095", "4096 to 1099511627776"),
         std::pair("--max_memory_bytes=1099511627777", "4096 to 1099511627776")}) {
     const std::string outcome = Outcome({"serve", Root(), "--lisafs_fd=7", flag}, fd7);

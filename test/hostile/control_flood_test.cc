@@ -94,6 +94,20 @@ TEST_F(ControlFloodTest, RequestsThatNeverEnd) {
   ExpectCommandsWork();
 }
 
+TEST_F(ControlFloodTest, AsManyAndAsSlowAsFlagsAllow) {
+  Start({"--max_control_clients=2", "--control_request_seconds=1"});
+  EXPECT_EQ(Limit("control_clients").limit, 2);
+  ExpectCommandsWork();
+  const Stopwatch watch;
+  std::vector<UniqueFd> clients;
+  for (int i = 0; i < 2; ++i) clients.push_back(Say(Sized(kMaxRequest, "half")));
+  for (int i = 0; i < 20; ++i) EXPECT_TRUE(IsClosed(ConnectSocket("control")));
+  for (const UniqueFd& socket : clients) EXPECT_TRUE(IsClosed(socket));
+  EXPECT_LT(watch.Elapsed(), absl::Seconds(4));
+  ExpectHonestServed();
+  ExpectCommandsWork();
+}
+
 TEST_F(ControlFloodTest, RequestsThatAreNone) {
   Start();
   const int64_t before = ResidentKiB();

@@ -188,6 +188,22 @@ TEST_F(HungFsTest, NamesBesideItAreLookedUpAndChanged) {
   ExpectEndsUnfinished();
 }
 
+// Nor does a save wait for it any longer than it is told to, and clients are served on.
+TEST_F(HungFsTest, ASaveGivesUpWhenItIsToldTo) {
+  Stall(1);
+  const TempTree image;
+  const Stopwatch watch;
+  GoferProcess save({.arguments = {"checkpoint", "--image_path=" + image.path(),
+                                   "--control_socket=" + run_.At("control"), "--leave_running",
+                                   "--save_quiesce_seconds=1"}});
+  EXPECT_EQ(save.Wait(), 1);
+  EXPECT_LT(watch.Elapsed(), absl::Seconds(4));
+  EXPECT_TRUE(absl::StrContains(save.Stderr(), "did not end within 1s")) << save.Stderr();
+  EXPECT_FALSE(image.Exists("gofer.img"));
+  ExpectHonestServed();
+  gofer_->Signal(SIGKILL);
+}
+
 TEST_F(HungFsTest, EndsInFiveSecondsAllTheSame) {
   Stall(4);
   ExpectEndsUnfinished();
