@@ -15,79 +15,78 @@ namespace {
 absl::Time Soon() { return absl::Now() + absl::Milliseconds(20); }
 absl::Time Late() { return absl::Now() + absl::Seconds(60); }
 
-class RequestGateTest : public ::testing::Test {
- protected:
-  // On the heap with its test: on the stack, g++ 12 with the address sanitizer gives it less than the
-  // alignment that it asks for (GCC bug 110027).
-  RequestGate gate_;
-};
-
-TEST_F(RequestGateTest, AnEmptyGateClosesAndOpens) {
-  EXPECT_TRUE(gate_.Close(Late()));
-  gate_.Open();
-  const RequestGate::Pass pass(gate_);
+TEST(RequestGateTest, AnEmptyGateClosesAndOpens) {
+  RequestGate gate;
+  EXPECT_TRUE(gate.Close(Late()));
+  gate.Open();
+  const RequestGate::Pass pass(gate);
 }
 
-TEST_F(RequestGateTest, ARequestInsideHoldsItOpen) {
+TEST(RequestGateTest, ARequestInsideHoldsItOpen) {
+  RequestGate gate;
   {
-    const RequestGate::Pass pass(gate_);
-    EXPECT_FALSE(gate_.Close(Soon()));
-    const RequestGate::Pass another(gate_);  // it is open again
+    const RequestGate::Pass pass(gate);
+    EXPECT_FALSE(gate.Close(Soon()));
+    const RequestGate::Pass another(gate);  // it is open again
   }
-  EXPECT_TRUE(gate_.Close(Late()));
+  EXPECT_TRUE(gate.Close(Late()));
 }
 
-TEST_F(RequestGateTest, CloseWaitsForTheRequestInside) {
+TEST(RequestGateTest, CloseWaitsForTheRequestInside) {
+  RequestGate gate;
   absl::Notification inside;
   absl::Notification leave;
   std::thread request([&] {
-    const RequestGate::Pass pass(gate_);
+    const RequestGate::Pass pass(gate);
     inside.Notify();
     leave.WaitForNotification();
   });
   inside.WaitForNotification();
   std::thread leaver([&] { leave.Notify(); });
-  EXPECT_TRUE(gate_.Close(Late()));
+  EXPECT_TRUE(gate.Close(Late()));
   leaver.join();
   request.join();
 }
 
-TEST_F(RequestGateTest, ARequestOutsideWaitsForOpen) {
-  ASSERT_TRUE(gate_.Close(Late()));
+TEST(RequestGateTest, ARequestOutsideWaitsForOpen) {
+  RequestGate gate;
+  ASSERT_TRUE(gate.Close(Late()));
   std::atomic<bool> passed{false};
   std::thread request([&] {
-    const RequestGate::Pass pass(gate_);
+    const RequestGate::Pass pass(gate);
     passed = true;
   });
   absl::SleepFor(absl::Milliseconds(20));
   EXPECT_FALSE(passed);
-  gate_.Open();
+  gate.Open();
   request.join();
   EXPECT_TRUE(passed);
 }
 
-TEST_F(RequestGateTest, IsOpenWhenNobodyHasItClosed) {
-  ASSERT_TRUE(gate_.Close(Late()));
-  ASSERT_TRUE(gate_.Close(Late()));
-  gate_.Open();
-  EXPECT_FALSE(RequestGate::TryPass(gate_).inside()) << "the other has it closed";
-  gate_.Open();
-  EXPECT_TRUE(RequestGate::TryPass(gate_).inside());
-  gate_.Open();  // once too often
-  EXPECT_TRUE(RequestGate::TryPass(gate_).inside());
-  ASSERT_TRUE(gate_.Close(Late()));
-  EXPECT_FALSE(RequestGate::TryPass(gate_).inside());
+TEST(RequestGateTest, IsOpenWhenNobodyHasItClosed) {
+  RequestGate gate;
+  ASSERT_TRUE(gate.Close(Late()));
+  ASSERT_TRUE(gate.Close(Late()));
+  gate.Open();
+  EXPECT_FALSE(RequestGate::TryPass(gate).inside()) << "the other has it closed";
+  gate.Open();
+  EXPECT_TRUE(RequestGate::TryPass(gate).inside());
+  gate.Open();  // once too often
+  EXPECT_TRUE(RequestGate::TryPass(gate).inside());
+  ASSERT_TRUE(gate.Close(Late()));
+  EXPECT_FALSE(RequestGate::TryPass(gate).inside());
 }
 
 // While the gate is closed nobody is inside, whatever the threads do.
-TEST_F(RequestGateTest, NobodyIsInsideAClosedGate) {
+TEST(RequestGateTest, NobodyIsInsideAClosedGate) {
+  RequestGate gate;
   std::atomic<bool> stop{false};
   std::atomic<int> inside{0};
   std::vector<std::thread> requests;
   for (int i = 0; i < 4; ++i) {
     requests.emplace_back([&] {
       while (!stop.load(std::memory_order_relaxed)) {
-        const RequestGate::Pass pass(gate_);
+        const RequestGate::Pass pass(gate);
         inside.fetch_add(1);
         inside.fetch_sub(1);
       }
@@ -95,9 +94,9 @@ TEST_F(RequestGateTest, NobodyIsInsideAClosedGate) {
   }
   const auto close_and_open = [&] {
     for (int round = 0; round < 2000; ++round) {
-      ASSERT_TRUE(gate_.Close(Late()));
+      ASSERT_TRUE(gate.Close(Late()));
       ASSERT_EQ(inside.load(), 0) << "round " << round;
-      gate_.Open();
+      gate.Open();
     }
   };
   std::thread another(close_and_open);
@@ -107,16 +106,17 @@ TEST_F(RequestGateTest, NobodyIsInsideAClosedGate) {
   for (std::thread& request : requests) request.join();
 }
 
-TEST_F(RequestGateTest, WhoTriesDoesNotWait) {
+TEST(RequestGateTest, WhoTriesDoesNotWait) {
+  RequestGate gate;
   {
-    const RequestGate::TryPass pass(gate_);
+    const RequestGate::TryPass pass(gate);
     EXPECT_TRUE(pass.inside());
-    EXPECT_FALSE(gate_.Close(absl::Now() + absl::Milliseconds(1))) << "somebody is inside";
+    EXPECT_FALSE(gate.Close(absl::Now() + absl::Milliseconds(1))) << "somebody is inside";
   }
-  ASSERT_TRUE(gate_.Close(absl::InfiniteFuture()));
-  EXPECT_FALSE(RequestGate::TryPass(gate_).inside());
-  gate_.Open();
-  EXPECT_TRUE(RequestGate::TryPass(gate_).inside());
+  ASSERT_TRUE(gate.Close(absl::InfiniteFuture()));
+  EXPECT_FALSE(RequestGate::TryPass(gate).inside());
+  gate.Open();
+  EXPECT_TRUE(RequestGate::TryPass(gate).inside());
 }
 
 }  // namespace

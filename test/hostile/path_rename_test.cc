@@ -174,7 +174,11 @@ class PathRenameDeep : public PathRename {
     Must(peer_->Rename(peer_->root(), "e", peer_->root(), "d"));
   }
   void RemoveChain(const std::vector<Node>& chain) {
-    for (size_t i = depth_; i > 0; --i) Must(peer_->Rmdir(chain[i - 1].id, "d"));
+    for (size_t i = depth_; i > 0; --i) {
+      Must(peer_->Rmdir(chain[i - 1].id, "d"));
+      // Here, not all at the end of the connection: it may be a discard of the disk for each.
+      peer_->Forget(chain[i].id);
+    }
     EXPECT_FALSE(tree_.Exists("served/d"));
   }
 

@@ -417,7 +417,11 @@ uint32_t PeerTest::ModeOfNew(uint32_t mode) const {
 
 int RaceOperations() {
   const char* const wanted = getenv("GOFER_RACE_OPERATIONS");
+#ifdef GOFER_SANITIZER
+  int operations = 2'000;
+#else
   int operations = 20'000;
+#endif
   if (wanted != nullptr) CHECK(absl::SimpleAtoi(wanted, &operations) && operations > 0) << wanted;
   return operations;
 }

@@ -106,8 +106,8 @@ struct PeerOptions {
   fs::FilesystemOptions filesystem = {};
 };
 
-// Operations of a race: 20 000, or what the environment says in GOFER_RACE_OPERATIONS, which is
-// 200 000 and more at night.
+// Operations of a race: 20 000 (2 000 in sanitized builds), or what the environment says in
+// GOFER_RACE_OPERATIONS, which is 200 000 and more at night.
 int RaceOperations();
 
 class PeerTest : public lisafs::HostileTest, public ::testing::WithParamInterface<WayIn> {
