@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -25,6 +26,8 @@
 #include "lisafs/client/client.h"
 #include "test/checkpoint/life.h"
 #include "test/support/eventually.h"
+#include "test/support/forked.h"
+#include "test/support/memory_disk.h"
 #include "test/support/results.h"
 #include "test/support/stopwatch.h"
 #include "test/support/temp_tree.h"
@@ -37,9 +40,16 @@ using lisafs::FdId;
 
 class CkptQuiesceTest : public ::testing::Test {
  protected:
-  CkptQuiesceTest() : life_(tree_.OpenPath(), {.donate_fds = false}) { life_.Start(); }
+  CkptQuiesceTest() : life_(OnMemoryDisk().OpenPath(), {.donate_fds = false}) { life_.Start(); }
+
+  // What was written is brought to the disk first, which says nothing of us.
+  const TempTree& OnMemoryDisk() {
+    if (IsPrivileged()) disk_.emplace(tree_);
+    return tree_;
+  }
 
   TempTree tree_;
+  std::optional<MemoryDisk> disk_;
   Life life_;
 };
 

@@ -61,7 +61,8 @@ class PathRace : public PeerTest {
            (requests_ < RaceOperations() || (!all_seen() && absl::Now() < deadline))) {
       round();
     }
-    EXPECT_LT(slowest_.worst(), absl::Seconds(5)) << "a request that waited for somebody";
+    // On a disk that is flushed a request may take seconds; who waits for a FIFO waits for ever.
+    EXPECT_LT(slowest_.worst(), kPatience) << "a request that waited for somebody";
   }
   template <typename F>
   auto Ask(F request) {

@@ -18,8 +18,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/time.h"
 #include "test/hostile/peer.h"
+#include "test/support/eventually.h"
 #include "test/support/results.h"
 
 namespace gofer::testing {
@@ -128,7 +128,7 @@ TEST_P(PathRename, Storm) {
                     error == EINVAL)
             << error;
       }
-      EXPECT_LT(slowest.worst(), absl::Seconds(5));
+      EXPECT_LT(slowest.worst(), kPatience);
     });
   }
   for (std::thread& client : clients) client.join();

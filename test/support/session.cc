@@ -31,8 +31,8 @@ Session::Session(TestServer& server, Via via, const lisafs::ConnectionOptions& o
       root_(Must(client_->Mount()).root),
       calls_(MakeCalls(*client_, via)) {
   // Descriptors that come with a reply are still the server's too when the reply is here, but not
-  // when it answers the next request: who counts them from here on counts none of those.
-  Must(client_->FStat(root_.control_fd));
+  // when it answers the next request there: who counts them from here on counts none of those.
+  Must(client_->over_socket().FStat(root_.control_fd));
 }
 
 ErrnoOr<Inode> Session::TryWalk(absl::string_view path) {
