@@ -57,24 +57,30 @@ bool FoundBySanitizer(absl::string_view log) {
   return absl::StrContains(log, "Sanitizer: ") || absl::StrContains(log, ": runtime error: ");
 }
 
-// In the child: nothing here may allocate lazily from another thread's state, and nothing returns.
-[[noreturn]] void Become(const std::string& binary, GoferStart& start, int out, int err) {
-  std::vector<std::pair<int, int>> moved = {{1, out}, {2, err}};
-  for (const auto& [as, from] : start.fds) moved.emplace_back(as, from);
-  for (auto& [as, from] : moved) PCHECK((from = fcntl(from, F_DUPFD_CLOEXEC, kScratch)) >= 0);
-  for (const auto& [as, from] : moved) PCHECK(dup2(from, as) == as);
-  std::vector<std::string> arguments = {start.name};
-  arguments.insert(arguments.end(), start.arguments.begin(), start.arguments.end());
+// All that the child needs, made before there is one.
+struct Becoming {
+  std::string binary;
+  std::vector<std::pair<int, int>> fds;  // number in the process, ours
+  std::vector<char*> arguments;
+  std::vector<char*> environment;
+  std::optional<uint32_t> user;
+};
+
+// In the child, of which another thread may have held any lock: nothing here allocates, and nothing
+// returns.
+[[noreturn]] void Become(Becoming& to) {
+  for (auto& [as, from] : to.fds) PCHECK((from = fcntl(from, F_DUPFD_CLOEXEC, kScratch)) >= 0);
+  for (const auto& [as, from] : to.fds) PCHECK(dup2(from, as) == as);
   // By descriptor: the user need not be able to come by the path.
-  const int program = open(binary.c_str(), O_PATH | O_CLOEXEC);
+  const int program = open(to.binary.c_str(), O_PATH | O_CLOEXEC);
   PCHECK(program >= 0);
-  if (start.user.has_value()) {
+  if (to.user.has_value()) {
     PCHECK(setgroups(0, nullptr) == 0);
-    PCHECK(setresgid(*start.user, *start.user, *start.user) == 0);
-    PCHECK(setresuid(*start.user, *start.user, *start.user) == 0);
+    PCHECK(setresgid(*to.user, *to.user, *to.user) == 0);
+    PCHECK(setresuid(*to.user, *to.user, *to.user) == 0);
   }
-  fexecve(program, Pointers(arguments).data(), Pointers(start.environment).data());
-  PLOG(ERROR) << binary;
+  fexecve(program, to.arguments.data(), to.environment.data());
+  PLOG(ERROR) << to.binary;
   _exit(127);
 }
 
@@ -88,8 +94,15 @@ std::string GoferBinary() {
 
 GoferProcess::GoferProcess(const GoferStart& start)
     : stdout_(TextFile("stdout")), stderr_(TextFile("stderr")) {
-  const std::string binary = GoferBinary();
-  GoferStart child = start;
+  std::vector<std::string> arguments = {start.name};
+  arguments.insert(arguments.end(), start.arguments.begin(), start.arguments.end());
+  std::vector<std::string> environment = start.environment;
+  Becoming child = {.binary = GoferBinary(),
+                    .fds = {{1, stdout_.get()}, {2, stderr_.get()}},
+                    .arguments = Pointers(arguments),
+                    .environment = Pointers(environment),
+                    .user = start.user};
+  child.fds.insert(child.fds.end(), start.fds.begin(), start.fds.end());
   unsigned long namespaces =
       start.namespaces ? CLONE_NEWIPC | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWUTS
                        : 0;
@@ -97,7 +110,7 @@ GoferProcess::GoferProcess(const GoferStart& start)
   pid_ = static_cast<pid_t>(
       syscall(SYS_clone, namespaces | SIGCHLD, nullptr, nullptr, nullptr, nullptr));
   PCHECK(pid_ >= 0);
-  if (pid_ == 0) Become(binary, child, stdout_.get(), stderr_.get());
+  if (pid_ == 0) Become(child);
 }
 
 GoferProcess::~GoferProcess() {
