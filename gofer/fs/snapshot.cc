@@ -97,6 +97,13 @@ uint32_t Snapshot::AddName(RefPtr<Dentry> dentry, const Dentry* dir, uint32_t pa
       parent == kNoIndex || (dentry->findable() && dir == dentries_[parent].get());
   // What was not found at an earlier restore has no name to be found by at the next one either.
   const bool is_gone = dentry->deleted() || dentry->inode().lost();
+  if (dentry->is_directory() && !is_gone) {
+    if (const uint32_t known = RowOfDirectory(dentry->inode()); known != kNoIndex) {
+      dentry_rows_.emplace(dentry.get(), known);
+      if (is_found) Correct(known, *dentry, parent, std::move(name));
+      return known;
+    }
+  }
   if (!is_found && !is_gone) {
     if (const uint32_t twin = RowOfTwin(*dentry, parent, name); twin != kNoIndex) {
       dentry_rows_.emplace(dentry.get(), twin);
@@ -114,6 +121,30 @@ uint32_t Snapshot::AddName(RefPtr<Dentry> dentry, const Dentry* dir, uint32_t pa
                              .astray = !is_found && !is_gone});
   dentries_.push_back(std::move(dentry));
   return row;
+}
+
+uint32_t Snapshot::RowOfDirectory(const Inode& inode) const {
+  uint32_t row = kNoIndex;
+  if (const uint32_t prepared = prepared_.NumberOf(inode); prepared != kNoIndex) {
+    row = prepared_rows_[prepared];
+  } else if (const auto other = other_rows_.find(&inode); other != other_rows_.end()) {
+    row = other->second;
+  }
+  if (row == kNoIndex) return kNoIndex;
+  const uint32_t dentry = inodes_[row].dentry;
+  return state_.dentries[dentry].deleted ? kNoIndex : dentry;
+}
+
+void Snapshot::Correct(uint32_t row, Dentry& dentry, uint32_t parent, std::string name) {
+  // A directory has its row before what is in it.
+  if (parent >= row) return;
+  if (filesystem_.CheckPlace(*dentries_[row]).ok() || !filesystem_.CheckPlace(dentry).ok()) return;
+  DentryState& saved = state_.dentries[row];
+  if (saved.astray) astray_.erase(std::pair(saved.parent, saved.name));
+  saved.parent = parent;
+  saved.name = std::move(name);
+  saved.astray = false;
+  // What is in it is compared with what the first Dentry has: rows there are of that.
 }
 
 uint32_t Snapshot::RowOfTwin(const Dentry& dentry, uint32_t parent, const std::string& name) {

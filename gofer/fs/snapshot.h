@@ -12,7 +12,8 @@
 // open or may have changed since, and of those whose names are gone.
 //
 // What nobody adds is not saved: a cached name may not be there any more later. Dentries that have
-// one place (see Filesystem::Resettle) are saved as one.
+// one place (see Filesystem::Resettle) are saved as one; so are all of one directory, which has one
+// place, whatever the names are by which clients have come to it while the host moved it.
 //
 // Owner:   a save; keeps what was added.
 // Threads: one; Add and Finish while the gate of requests is closed, the rest at any time.
@@ -99,6 +100,11 @@ class Snapshot {
   bool IsKnown(const InodeRow& row) const;
   // The row of a name below a directory that has one.
   uint32_t AddName(RefPtr<Dentry> dentry, const Dentry* dir, uint32_t parent, std::string name);
+  // That of a directory by a name that is not deleted; kNoIndex if it has none.
+  uint32_t RowOfDirectory(const Inode& inode) const;
+  // Gives the row of a directory the place of another Dentry of it, if that is where it is by now
+  // and the row's own is not.
+  void Correct(uint32_t row, Dentry& dentry, uint32_t parent, std::string name);
   // That of another Dentry which has the same place and file; kNoIndex if there is none.
   uint32_t RowOfTwin(const Dentry& dentry, uint32_t parent, const std::string& name);
   void RefuseSharedNames();

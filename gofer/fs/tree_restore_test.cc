@@ -22,6 +22,7 @@
 namespace gofer::fs {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
@@ -120,6 +121,66 @@ TEST_F(TreeRestoreTest, ADirectoryGoesOnWhereItWas) {
   EXPECT_THAT(names, SizeIs(103));
   std::sort(names.begin(), names.end());
   EXPECT_EQ(std::unique(names.begin(), names.end()), names.end());
+}
+
+// Clients have come to a directory by two names while the host moved it. It has one place, and an
+// image that said otherwise could not be restored.
+class DirectoryOfTwoNamesTest : public TreeRestoreTest {
+ protected:
+  DirectoryOfTwoNamesTest() {
+    tree_.Mkdir("new");
+    old_ = Walk("dir").dentry;
+    old_file_ = Walk("dir/file").dentry;
+    tree_.Rename("dir", "new/dir");
+    new_ = Walk("new/dir").dentry;
+    new_file_ = Walk("new/dir/file").dentry;
+    CHECK(old_ != new_ && &old_->inode() == &new_->inode());
+  }
+  void ExpectOneOf(const RefPtr<Dentry>& first, const RefPtr<Dentry>& second, size_t names) {
+    const uint32_t row = snapshot_->Add(*first);
+    EXPECT_EQ(snapshot_->Add(*second), row);
+    EXPECT_EQ(snapshot_->Add(*old_), snapshot_->Add(*new_));
+    Release();
+    Save();
+    EXPECT_THAT(state_.dentries, SizeIs(names));
+    const auto is_dir = [&](const DentryState& name) {
+      return name.inode == state_.dentries[row].inode;
+    };
+    EXPECT_EQ(std::count_if(state_.dentries.begin(), state_.dentries.end(), is_dir), 1);
+  }
+  void Release() { old_ = old_file_ = new_ = new_file_ = nullptr; }
+
+  RefPtr<Dentry> old_, old_file_, new_, new_file_;
+};
+
+TEST_F(DirectoryOfTwoNamesTest, IsOneInTheRecord) {
+  ExpectOneOf(old_, new_, 3);
+  // The old name came first, and is where the record has it.
+  EXPECT_THAT(Findings({.follow_moved = true}), ElementsAre("/dir moved /new/dir"));
+}
+
+TEST_F(DirectoryOfTwoNamesTest, IsSavedByTheNameThatLeadsThere) {
+  snapshot_->Add(*Walk("new").dentry);
+  ExpectOneOf(old_, new_, 3);
+  EXPECT_THAT(Findings(), IsEmpty());
+}
+
+TEST_F(DirectoryOfTwoNamesTest, SoIsOneThatNoLookupFinds) {
+  fs_->dentries().Forget(*old_);
+  snapshot_->Add(*Walk("new").dentry);
+  ExpectOneOf(old_, new_, 3);
+  EXPECT_THAT(Findings(), IsEmpty());
+}
+
+TEST_F(DirectoryOfTwoNamesTest, AndWhatIsInIt) {
+  snapshot_->Add(*Walk("new").dentry);
+  ExpectOneOf(old_file_, new_file_, 4);
+  EXPECT_THAT(Findings(), IsEmpty());
+}
+
+TEST_F(DirectoryOfTwoNamesTest, TheRightNameIsNotGivenUp) {
+  ExpectOneOf(new_file_, old_file_, 4);
+  EXPECT_THAT(Findings(), IsEmpty());
 }
 
 struct Mutation {
