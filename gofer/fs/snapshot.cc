@@ -136,15 +136,17 @@ uint32_t Snapshot::RowOfDirectory(const Inode& inode) const {
 }
 
 void Snapshot::Correct(uint32_t row, Dentry& dentry, uint32_t parent, std::string name) {
-  // A directory has its row before what is in it.
+  // A directory has its row before what is in it. dentries_[row] stays: the rows of what is in it
+  // are of what that Dentry has.
   if (parent >= row) return;
   if (filesystem_.CheckPlace(*dentries_[row]).ok() || !filesystem_.CheckPlace(dentry).ok()) return;
   DentryState& saved = state_.dentries[row];
-  if (saved.astray) astray_.erase(std::pair(saved.parent, saved.name));
+  // Another row may have believed to be there first.
+  const auto believed = astray_.find(std::pair(saved.parent, saved.name));
+  if (believed != astray_.end() && believed->second == row) astray_.erase(believed);
   saved.parent = parent;
   saved.name = std::move(name);
   saved.astray = false;
-  // What is in it is compared with what the first Dentry has: rows there are of that.
 }
 
 uint32_t Snapshot::RowOfTwin(const Dentry& dentry, uint32_t parent, const std::string& name) {

@@ -131,9 +131,11 @@ ErrnoOr<void> ChangeOwnDirectory(BorrowedFd dir) {
 }
 
 ErrnoOr<ScopedUmask> ScopedUmask::Take(uint32_t mask) {
+  thread_local bool has_none = false;  // and needs no call to have none again
   RETURN_IF_ERROR(OwnThreadFs());
-  ::umask(mask & 0777);
-  return ScopedUmask();
+  if (mask != 0 || !has_none) ::umask(mask & 0777);
+  has_none = mask == 0;
+  return ScopedUmask(mask != 0);
 }
 
 ScopedUmask::ScopedUmask(ScopedUmask&& other) noexcept : set_(std::exchange(other.set_, false)) {}

@@ -63,9 +63,9 @@ class ScopedUmask {
   ~ScopedUmask();
 
  private:
-  ScopedUmask() = default;
+  explicit ScopedUmask(bool set) : set_(set) {}
 
-  bool set_ = true;
+  bool set_;
 };
 
 // Without CAP_FSETID, so that the kernel takes set-id bits off a file that is written or truncated,
