@@ -18,6 +18,7 @@
 #include <fstream>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -46,8 +47,8 @@ DEFINE_string(json, "", "file for the results as JSON");
 DEFINE_string(filter, "", "only operations whose name has this in it");
 DEFINE_string(ways, "channel,socket", "channel, socket or both");
 DEFINE_string(threads, "1,2,4", "numbers of client threads, at most 4");
-DEFINE_int32(rounds, 9, "how often everything is measured; medians are shown");
-DEFINE_int32(cell_ms, 40, "milliseconds for each measurement");
+DEFINE_int32(rounds, 5, "how often everything is measured; medians are shown");
+DEFINE_int32(cell_ms, 120, "milliseconds for each measurement");
 DEFINE_int32(starts, 9, "fresh processes for start time and memory; 0: none");
 
 namespace gofer::bench {
@@ -91,16 +92,23 @@ StartCost MeasureStarts(std::string name, ServerStart start, const std::string& 
   std::filesystem::copy_file(start.command[0], copy,
                              std::filesystem::copy_options::overwrite_existing);
   start.command[0] = copy;
-  for (int i = 0; i < FLAGS_starts; ++i) {
+  int ended = 0;
+  while (std::ssize(cost.first_reply_ms) < FLAGS_starts) {
     const ServerProcess server(start);
+    std::this_thread::sleep_for(
+        std::chrono::milliseconds(20));  // what a server does after its first reply
+    const std::optional<PrivateMemory> memory = server.Memory();
+    if (!memory.has_value()) {
+      // `runsc gofer` does, now and then.
+      CHECK_LT(++ended, FLAGS_starts) << cost.name << " ends after its first reply";
+      std::cerr << cost.name << " has ended after its first reply; once more\n";
+      continue;
+    }
     if (server.ready_ns() > 0)
       cost.ready_ms.push_back(static_cast<double>(server.ready_ns()) / 1e6);
     cost.first_reply_ms.push_back(static_cast<double>(server.first_reply_ns()) / 1e6);
-    std::this_thread::sleep_for(
-        std::chrono::milliseconds(20));  // what a server does after its first reply
-    const PrivateMemory memory = server.Memory();
-    cost.private_kib.push_back(static_cast<double>(memory.private_kib));
-    cost.anonymous_kib.push_back(static_cast<double>(memory.anonymous_kib));
+    cost.private_kib.push_back(static_cast<double>(memory->private_kib));
+    cost.anonymous_kib.push_back(static_cast<double>(memory->anonymous_kib));
   }
   std::filesystem::remove(copy);
   return cost;

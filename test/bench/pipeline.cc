@@ -14,7 +14,7 @@ using vhost::driver::FuseClient;
 using vhost::driver::Slot;
 
 constexpr uint64_t kMinOperations = 3;  // slow ones get at least so many, however short the time
-constexpr uint64_t kWarmUpShare = 10;   // a tenth of the time, not counted
+constexpr uint64_t kWarmUpShare = 4;    // a quarter of the time, not counted, as in runner.cc
 
 // Runs all streams until the time is over and at least `min_operations` have ended.
 class Run {

@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -54,7 +55,8 @@ class ServerProcess {
 
   // Processor time of all its threads so far, those that have ended included.
   uint64_t CpuNs() const;
-  PrivateMemory Memory() const;
+  // Of a process that has ended by itself: nothing.
+  std::optional<PrivateMemory> Memory() const;
 
  private:
   pid_t pid_ = -1;

@@ -44,8 +44,8 @@ DEFINE_string(dir, "/var/tmp", "where the served tree is made, and removed");
 DEFINE_string(json, "", "file for the results as JSON");
 DEFINE_string(filter, "", "only operations whose name has one of these in it, comma separated");
 DEFINE_string(depths, "1,16", "requests in flight, at most 16");
-DEFINE_int32(rounds, 7, "how often everything is measured; medians are shown");
-DEFINE_int32(cell_ms, 60, "milliseconds for each measurement");
+DEFINE_int32(rounds, 5, "how often everything is measured; medians are shown");
+DEFINE_int32(cell_ms, 160, "milliseconds for each measurement");
 DEFINE_int32(walks, 5, "walks of the big tree; 0: none");
 DEFINE_int32(rlimit_nofile, 20000, "for one more walk with our daemon; 0: none");
 DEFINE_int32(spin_us, 0,
