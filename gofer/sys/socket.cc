@@ -121,13 +121,21 @@ ErrnoOr<struct ucred> PeerCredentials(BorrowedFd socket) {
   return peer;
 }
 
+ErrnoOr<size_t> ReceiveWithFlags(BorrowedFd socket, std::span<std::byte> to, int flags) {
+  const ssize_t size =
+      Call("recvfrom", [&] { return ::recv(socket.get(), to.data(), to.size(), flags); });
+  if (size < 0) return Errno::Last();
+  return static_cast<size_t>(size);
+}
+
 }  // namespace
 
 ErrnoOr<size_t> Receive(BorrowedFd socket, std::span<std::byte> to) {
-  const ssize_t size =
-      Call("recvfrom", [&] { return ::recv(socket.get(), to.data(), to.size(), 0); });
-  if (size < 0) return Errno::Last();
-  return static_cast<size_t>(size);
+  return ReceiveWithFlags(socket, to, 0);
+}
+
+ErrnoOr<size_t> ReceiveNow(BorrowedFd socket, std::span<std::byte> to) {
+  return ReceiveWithFlags(socket, to, MSG_DONTWAIT);
 }
 
 ErrnoOr<void> SendAll(BorrowedFd socket, std::span<struct iovec> parts,

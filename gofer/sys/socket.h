@@ -29,6 +29,8 @@ inline constexpr size_t kMaxDonatedFds = 2;
 // Receives what is there, at least one byte; 0 at end of file. Descriptors that the peer sends
 // along find no room and are dropped by the kernel.
 ErrnoOr<size_t> Receive(BorrowedFd socket, std::span<std::byte> to);
+// The same without waiting: EAGAIN if nothing is there.
+ErrnoOr<size_t> ReceiveNow(BorrowedFd socket, std::span<std::byte> to);
 // Sends all of `parts`, in pieces if the socket is full, with `fds` on the first piece.
 ErrnoOr<void> SendAll(BorrowedFd socket, std::span<struct iovec> parts,
                       std::span<const BorrowedFd> fds);

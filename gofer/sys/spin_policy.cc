@@ -46,7 +46,6 @@ int64_t SpinPolicy::MonotonicNow() {
 }
 
 bool SpinPolicy::Poll(absl::FunctionRef<bool()> arrived) {
-  if (arrived()) return true;
   int64_t now = now_();
   waiting_since_ = now;
   if (!apart_) return false;

@@ -33,7 +33,8 @@ class SpinPolicy {
   explicit SpinPolicy(int64_t max_poll = kWakeUp, Clock now = MonotonicNow)
       : max_poll_(max_poll), now_(now) {}
 
-  // Polls until `arrived` says true; false if the caller had better sleep.
+  // The caller has looked and nothing is there. Polls until `arrived` says true; false if the caller
+  // had better sleep.
   bool Poll(absl::FunctionRef<bool()> arrived);
   // The caller slept and its turn has come.
   void Slept();

@@ -22,14 +22,14 @@ class SpinPolicyTest : public testing::Test {
     if (ProcessorCount() < 2) GTEST_SKIP() << "needs two processors";
   }
 
-  // Whether it polls for a request that does not come: looks for it more often than once.
+  // Whether it polls for a request that does not come: looks for it at all.
   bool PollsInVain() {
     int looks = 0;
     EXPECT_FALSE(policy_.Poll([&] {
       ++looks;
       return false;
     }));
-    return looks > 1;
+    return looks > 0;
   }
 
   // Polls for a request that comes at the second look; whether it was seen.
@@ -45,10 +45,6 @@ class SpinPolicyTest : public testing::Test {
 
   SpinPolicy policy_{SpinPolicy::kWakeUp, Tick};
 };
-
-TEST_F(SpinPolicyTest, SeesAtOnceWhatHasChangedAlready) {
-  EXPECT_TRUE(policy_.Poll([] { return true; }));
-}
 
 TEST_F(SpinPolicyTest, DoesNotPollForAPeerThatItDoesNotKnow) { EXPECT_FALSE(SeesTheNext()); }
 

@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <utility>
 
@@ -50,6 +51,21 @@ bool MainSocket::Fill(size_t size) {
   return true;
 }
 
+bool MainSocket::Await() {
+  if (received_ > 0) return true;
+  gofer::ErrnoOr<size_t> got = 0;
+  const bool seen = spin_.Poll([&] {
+    got = gofer::sys::ReceiveNow(socket_, request_.bytes());
+    return got.ok() || got.error().value() != EAGAIN;
+  });
+  if (!seen) {
+    got = gofer::sys::Receive(socket_, request_.bytes());
+    spin_.Slept();
+  }
+  received_ = got.ok() ? *got : 0;
+  return received_ > 0;
+}
+
 bool MainSocket::Skip(size_t size) {
   while (size > received_) {
     size -= std::exchange(received_, 0);
@@ -68,7 +84,7 @@ void MainSocket::Consume(size_t size) {
 
 bool MainSocket::ServeOne(CallHandler& handler) {
   SocketHeader header;
-  if (!Fill(sizeof(header))) return false;
+  if (!Await() || !Fill(sizeof(header))) return false;
   std::memcpy(&header, request_.bytes().data(), sizeof(header));
   const size_t frame_size = sizeof(header) + size_t{header.payload_len};
   const bool too_long = header.payload_len > kMaxMessageSize;

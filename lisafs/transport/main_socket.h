@@ -15,6 +15,7 @@
 #include "gofer/base/errno.h"
 #include "gofer/base/unique_fd.h"
 #include "gofer/sys/memory_map.h"
+#include "gofer/sys/spin_policy.h"
 #include "lisafs/transport/call.h"
 
 namespace lisafs {
@@ -34,6 +35,8 @@ class MainSocket {
   MainSocket(gofer::UniqueFd socket, gofer::sys::MemoryMap request, gofer::sys::MemoryMap reply);
 
   bool ServeOne(CallHandler& handler);
+  // The first bytes of the next request, which may be long in coming.
+  bool Await();
   // Receives until `size` bytes stand at the front of request_.
   bool Fill(size_t size);
   // Receives and forgets; `size` counts from the front of request_.
@@ -45,6 +48,7 @@ class MainSocket {
   const gofer::sys::MemoryMap request_;
   const gofer::sys::MemoryMap reply_;
   size_t received_ = 0;  // bytes at the front of request_
+  gofer::sys::SpinPolicy spin_;
 };
 
 }  // namespace lisafs
