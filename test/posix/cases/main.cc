@@ -106,9 +106,12 @@ void Print(const Options& options, const std::string& name, const std::string& r
   fflush(stdout);
 }
 
-void RunCase(const Options& options, const Case& which) {
-  std::string folder = which.name;
-  std::replace(folder.begin(), folder.end(), '/', '.');
+// Linux does not forget the links that it has counted when it begins a walk anew, because somebody renamed
+// something meanwhile: as many as may be followed are then too many. That happens now and then; what is
+// too many every time is.
+constexpr int kWalks = 8;
+
+std::string ResultOf(const Options& options, const Case& which, const std::string& folder) {
   MakeDirectory(folder);
   if (chdir(folder.c_str()) != 0) Die("enter " + folder);
   umask(022);
@@ -117,8 +120,20 @@ void RunCase(const Options& options, const Case& which) {
   umask(022);
   std::string text = result.text();
   if (which.tree) text += " | " + DescribeTree();
-  Print(options, which.name, text);
   if (chdir(options.dir.c_str()) != 0) Die("go back to " + options.dir);
+  return text;
+}
+
+void RunCase(const Options& options, const Case& which) {
+  std::string folder = which.name;
+  std::replace(folder.begin(), folder.end(), '/', '.');
+  std::string text = ResultOf(options, which, folder);
+  const bool counts_links = which.name.find("/chain_of_") != std::string::npos;
+  for (int i = 1; i < kWalks && counts_links && text.find("ELOOP") != std::string::npos; ++i) {
+    RemoveTree(folder);
+    text = ResultOf(options, which, folder);
+  }
+  Print(options, which.name, text);
   if (!options.keep) RemoveTree(folder);
 }
 
