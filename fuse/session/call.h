@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 
 #include "fuse/session/request.h"
 #include "fuse/session/scratch.h"
@@ -20,6 +21,8 @@
 #include "fuse/wire/reply.h"
 #include "fuse/wire/requests.h"
 #include "gofer/base/errno.h"
+#include "gofer/base/ref_ptr.h"
+#include "gofer/fs/look_ahead.h"
 
 namespace gofer::fuse {
 
@@ -68,6 +71,10 @@ class Call {
   // Room for the pieces of one host call's data, and for one value of an extended attribute.
   std::span<struct iovec> iovecs() { return scratch_.memory_->iovecs; }
   std::span<std::byte> value() { return scratch_.memory_->value; }
+
+  // Who may help with a listing, or null; and what this thread can do of it later.
+  fs::LookAhead::Helpers* helpers() { return scratch_.helpers_; }
+  void GoOnWith(RefPtr<fs::LookAhead> listing) { scratch_.listing_ = std::move(listing); }
 
   Request& request;
   const Serving serving;

@@ -28,6 +28,8 @@ struct Op {
   bool writes = false;
   // Always the work of a worker: it waits for a disk by its nature, or takes long.
   bool blocks = false;
+  // Changes nothing that another request could tell, access times included.
+  bool looks = false;
   // There is no reply, whatever happens.
   bool silent = false;
   // How much is copied out of the message; what follows is data that stays in place.

@@ -16,14 +16,24 @@ constexpr uint32_t kRenameFlags = RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WH
 
 bool IsDots(absl::string_view name) { return name == "." || name == ".."; }
 
+// What is under the name of an entry. A client that relies on what it is told for a while may be
+// told what was found a moment before it asked.
+ErrnoOr<fs::Entry> LookUp(Connection& connection, Call& call, fs::Handle& dir,
+                          const fs::DirEntry& entry, const Name& name) {
+  if (connection.cache().valid_s == 0) {
+    return connection.filesystem().LookupUnopened(dir.dentry(), name);
+  }
+  return connection.filesystem().LookupListed(dir, entry, name, call.helpers());
+}
+
 // The part of a Direntplus that a LOOKUP would give. Whatever is wrong with one entry, it is
 // listed: without a node, so that the client asks for it when it wants it.
-EntryOut EntryFor(Connection& connection, fs::Dentry& dir, const fs::DirEntry& entry) {
+EntryOut EntryFor(Connection& connection, Call& call, fs::Handle& dir, const fs::DirEntry& entry) {
   if (!IsDots(entry.name)) {
     if (const ErrnoOr<Name> name = Name::Parse(entry.name); name.ok()) {
-      ErrnoOr<fs::Entry> found = connection.filesystem().LookupUnopened(dir, *name);
+      ErrnoOr<fs::Entry> found = LookUp(connection, call, dir, entry, *name);
       if (found.ok()) {
-        const ErrnoOr<EntryOut> out = NewEntry(connection, dir, *std::move(found));
+        const ErrnoOr<EntryOut> out = NewEntry(connection, dir.dentry(), *std::move(found));
         if (out.ok()) return *out;
       }
     }
@@ -39,8 +49,7 @@ template <typename Put>
 ErrnoOr<void> List(Connection& connection, Call& call, const Put& put) {
   ASSIGN_OR_RETURN(const ReadIn in, OrEinval(DecodeFixed<ReadIn>("READDIR", call.args)));
   ASSIGN_OR_RETURN(const OpenFile file, FileOf(connection, call, in.fh));
-  fs::Dentry& dir = file.handle->dentry();
-  if (!dir.is_directory()) return Errno(ENOTDIR);
+  if (!file.handle->dentry().is_directory()) return Errno(ENOTDIR);
   if (in.size > kMaxData || !call.reply.HasRoomFor(in.size)) return Errno(ENOMEM);
   if (in.size == 0) return {};
   DirentWriter writer(call.reply, in.size);
@@ -51,10 +60,11 @@ ErrnoOr<void> List(Connection& connection, Call& call, const Put& put) {
                                .off = entry.off,
                                .namelen = 0,
                                .type = entry.type};
-        const bool fits = put(writer, dir, entry, dirent);
+        const bool fits = put(writer, *file.handle, entry, dirent);
         too_small = !fits && call.reply.size() == 0;
         return fits;
       });
+  call.GoOnWith(connection.filesystem().LookAheadOf(*file.handle));
   // Entries that are in the reply may be lookups that the client has to know of, to forget them;
   // what stands behind them it meets when it asks for more.
   if (!listed.ok() && call.reply.size() == 0) return listed.error();
@@ -104,7 +114,7 @@ ErrnoOr<void> Rename(Connection& connection, Call& call, absl::string_view old_n
 
 ErrnoOr<void> OnReaddir(Connection& connection, Call& call) {
   return List(connection, call,
-              [](DirentWriter& writer, fs::Dentry&, const fs::DirEntry& entry, Dirent dirent) {
+              [](DirentWriter& writer, fs::Handle&, const fs::DirEntry& entry, Dirent dirent) {
                 if (!writer.Fits<Dirent>(entry.name)) return false;
                 writer.Write(dirent, entry.name);
                 return true;
@@ -113,10 +123,10 @@ ErrnoOr<void> OnReaddir(Connection& connection, Call& call) {
 
 ErrnoOr<void> OnReaddirplus(Connection& connection, Call& call) {
   return List(connection, call,
-              [&](DirentWriter& writer, fs::Dentry& dir, const fs::DirEntry& entry, Dirent dirent) {
+              [&](DirentWriter& writer, fs::Handle& dir, const fs::DirEntry& entry, Dirent dirent) {
                 // Before the lookup: one that is not told must not count.
                 if (!writer.Fits<Direntplus>(entry.name)) return false;
-                const Direntplus record = {.entry_out = EntryFor(connection, dir, entry),
+                const Direntplus record = {.entry_out = EntryFor(connection, call, dir, entry),
                                            .dirent = dirent};
                 writer.Write(record, entry.name);
                 return true;

@@ -17,6 +17,7 @@
 
 #include "fuse/session/connection.h"
 #include "gofer/base/ref_ptr.h"
+#include "gofer/fs/look_ahead.h"
 #include "gofer/stats/request_stats.h"
 
 namespace gofer::fuse {
@@ -26,6 +27,9 @@ class Scratch {
   Scratch() : memory_(std::make_unique_for_overwrite<Memory>()) {}
   Scratch(Scratch&&) = default;
   Scratch& operator=(Scratch&&) = default;
+
+  // Who may help with long listings that this thread serves; they outlive it.
+  void SetHelpers(fs::LookAhead::Helpers* helpers) { helpers_ = helpers; }
 
  private:
   friend class Session;
@@ -45,6 +49,9 @@ class Scratch {
   // number that no other connection of any session has had.
   RefPtr<Connection> connection_;
   uint64_t epoch_ = 0;
+  fs::LookAhead::Helpers* helpers_ = nullptr;
+  // What this thread can go on with when it has nothing to serve.
+  RefPtr<fs::LookAhead> listing_;
   // Counts for the Session that this thread has served last.
   std::unique_ptr<stats::Recorder> recorder_;
 };

@@ -97,6 +97,19 @@ Outcome Session::Serve(Request& request, Serving serving, Scratch& scratch) {
                                          : call.reply.Finish(unique));
 }
 
+void Session::LookAhead(Scratch& scratch, absl::FunctionRef<bool()> stop) {
+  // Once: whoever lists on says so again.
+  const RefPtr<fs::LookAhead> listing = std::move(scratch.listing_);
+  while (listing && !stop()) {
+    if (!LookAhead(*listing, kAlone)) return;
+  }
+}
+
+bool Session::LookAhead(fs::LookAhead& listing, size_t names) {
+  const RequestGate::TryPass pass(gate());
+  return pass.inside() && listing.Work(names) > 0;
+}
+
 stats::Recorder& Session::RecorderOf(Scratch& scratch) {
   if (scratch.recorder_ == nullptr || !scratch.recorder_->BelongsTo(requests_)) [[unlikely]] {
     scratch.recorder_ = std::make_unique<stats::Recorder>(requests_);
@@ -135,7 +148,9 @@ ErrnoOr<void> Session::Dispatch(Call& call, Scratch& scratch) {
   if (!op->silent && !call.reply.HasRoomFor(op->reply_size)) return Errno(EINVAL);
   if (op->blocks && !call.may_block()) return call.WouldBlock();
   RETURN_IF_ERROR(call.TakeArgs(op->max_args));
-  return op->handler(*connection, call);
+  const ErrnoOr<void> result = op->handler(*connection, call);
+  if (!op->looks) filesystem_.client_changes().Note();
+  return result;
 }
 
 ErrnoOr<void> Session::OnInit(Call& call) {

@@ -34,6 +34,7 @@
 #include <cstdint>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "fuse/session/call.h"
@@ -46,6 +47,7 @@
 #include "gofer/base/ref_ptr.h"
 #include "gofer/base/request_gate.h"
 #include "gofer/fs/filesystem.h"
+#include "gofer/fs/look_ahead.h"
 #include "gofer/fs/snapshot.h"
 #include "gofer/fs/tree_restore.h"
 #include "gofer/stats/request_stats.h"
@@ -61,6 +63,14 @@ class Session {
   ~Session();
 
   Outcome Serve(Request& request, Serving serving, Scratch& scratch) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // While the thread has nothing to serve: goes on with the listing that it has served last, if there
+  // is one (fs::LookAhead), until `stop` or nothing is left. Between two calls of `stop` some
+  // microseconds pass, unless the host hangs.
+  void LookAhead(Scratch& scratch, absl::FunctionRef<bool()> stop);
+  // A piece of a listing that help was asked for (Scratch::SetHelpers), in any thread. False: there
+  // is nothing left, or a save has closed the gate.
+  bool LookAhead(fs::LookAhead& listing, size_t names = fs::LookAhead::kAtOnce);
 
   // The reply that Serve has just written for this request, with this Scratch, did not reach the
   // client: what it gave the client, lookups and open files, is taken back. For transports whose
@@ -112,6 +122,9 @@ class Session {
   RefPtr<Connection> connection() const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
+  // Names that a thread looks up ahead between two looks for requests.
+  static constexpr size_t kAlone = 2;
+
   // The calling thread's hand in requests_.
   stats::Recorder& RecorderOf(Scratch& scratch);
   // The calling thread's view of connection_, brought up to date; null before INIT.

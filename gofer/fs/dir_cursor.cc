@@ -13,12 +13,14 @@ std::atomic<size_t> buffers{0};
 
 }  // namespace
 
-void DirCursor::Start(uint64_t cookie) {
-  if (cookie != 0 && cookie == next_) return;
+bool DirCursor::Start(uint64_t cookie) {
+  if (cookie != 0 && cookie == next_) return true;
   at_ = end_ = 0;
+  ++fill_;
   next_ = cookie;
   // A position of 0 is only trusted before the first read: seeking there makes the host look anew.
   if (host_at_ != 0) host_at_ = kUnknown;
+  return false;
 }
 
 ErrnoOr<const struct dirent64*> DirCursor::Peek(BorrowedFd dir, std::span<std::byte> spare) {
@@ -42,6 +44,7 @@ ErrnoOr<void> DirCursor::Fill(BorrowedFd dir, std::span<std::byte> spare) {
   }
   records_ = bytes.data();
   at_ = end_ = 0;
+  ++fill_;
   ASSIGN_OR_RETURN(end_, sys::GetDents(dir, bytes));
   host_at_ = kUnknown;
   if (end_ == 0) {
@@ -60,6 +63,13 @@ void DirCursor::Take() {
   const auto* record = reinterpret_cast<const struct dirent64*>(records_ + at_);
   next_ = static_cast<uint64_t>(record->d_off);
   at_ += record->d_reclen;
+}
+
+const struct dirent64* DirCursor::Kept(Place& place) const {
+  if (!has_buffer() || place.fill != fill_ || place.at >= end_) return nullptr;
+  const auto* record = reinterpret_cast<const struct dirent64*>(records_ + place.at);
+  place.at += record->d_reclen;
+  return record;
 }
 
 void DirCursor::Leave() {

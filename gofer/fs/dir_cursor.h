@@ -25,7 +25,7 @@ namespace gofer::fs {
 class DirCursor {
  public:
   static constexpr size_t kBufferBytes = 64 * 1024;
-  // 16 MiB.
+  // 16 MiB; and 10 for what is looked up ahead of them, see LookAhead.
   static constexpr size_t kMaxBuffers = 256;
 
   DirCursor() = default;
@@ -33,15 +33,29 @@ class DirCursor {
   DirCursor& operator=(const DirCursor&) = delete;
   ~DirCursor() { Free(); }
 
-  // The listing goes on at `cookie`: with what is kept if it stands there, else with what the host
-  // says now. 0 is the beginning, and always asks the host.
-  void Start(uint64_t cookie);
+  // The listing goes on at `cookie`: with what is kept if it stands there, which is what it returns,
+  // else with what the host says now. 0 is the beginning, and always asks the host.
+  bool Start(uint64_t cookie);
   // The next record, which stays the next one until it is taken; null at the end. `spare` is used
   // while no buffer is to be had, and must be the same until Leave.
   ErrnoOr<const struct dirent64*> Peek(BorrowedFd dir, std::span<std::byte> spare);
   void Take();
   // The caller's `spare` is no more.
   void Leave();
+
+  // A place among the records that are kept in a buffer; of no use any more when that has been
+  // filled anew.
+  struct Place {
+    uint64_t fill = 0;
+    size_t at = 0;
+  };
+  // Of what Peek gives next.
+  Place place() const { return {fill_, at_}; }
+  // The record at `place`, which is the one behind it then; null: there is none.
+  const struct dirent64* Kept(Place& place) const;
+  bool has_buffer() const { return buffer_ != nullptr; }
+  // What is kept in it.
+  size_t kept_bytes() const { return has_buffer() ? end_ - at_ : 0; }
 
  private:
   static constexpr uint64_t kUnknown = ~uint64_t{0};
@@ -57,6 +71,7 @@ class DirCursor {
   const std::byte* records_ = nullptr;  // in buffer_, or in the caller's spare one
   size_t at_ = 0;
   size_t end_ = 0;
+  uint64_t fill_ = 0;     // how often the buffer has been filled, or emptied
   uint64_t next_ = 0;     // cookie of the record at at_
   uint64_t host_at_ = 0;  // the host's own position
 };

@@ -47,10 +47,13 @@
 #include "gofer/base/name.h"
 #include "gofer/base/request_gate.h"
 #include "gofer/base/unique_fd.h"
+#include "gofer/fs/client_changes.h"
 #include "gofer/fs/client_numbers.h"
 #include "gofer/fs/dentry.h"
+#include "gofer/fs/entry.h"
 #include "gofer/fs/handle.h"
 #include "gofer/fs/inode.h"
+#include "gofer/fs/look_ahead.h"
 #include "gofer/sys/file_handle.h"
 #include "gofer/sys/host_fs.h"
 #include "gofer/sys/socket.h"
@@ -84,12 +87,6 @@ struct FilesystemOptions {
   // above it is the reserve for its sockets and windows.
   size_t max_fds = 65'536 - 1024;
   FileHandles file_handles = FileHandles::kNever;
-};
-
-// A name found or made: its Dentry, and the attributes at that moment.
-struct Entry {
-  RefPtr<Dentry> dentry;
-  sys::Attr attr;
 };
 
 // Whether what was found in `dir` is mounted there: the root of another file system, or of a bind
@@ -239,6 +236,15 @@ class Filesystem {
   // was not taken. All are told to be on the directory's device.
   ErrnoOr<void> ReadDirFrom(Handle& handle, uint64_t cookie,
                             absl::FunctionRef<bool(const DirEntry&)> sink);
+  // In the `sink` of ReadDirFrom: as LookupUnopened of the entry that it was given, or what was found
+  // ahead. A long listing is looked up ahead from then on, by whom LookAheadOf is given to, and by
+  // `helpers` if there are any.
+  ErrnoOr<Entry> LookupListed(Handle& handle, const DirEntry& entry, const Name& name,
+                              LookAhead::Helpers* helpers);
+  // Null: there is nothing to look up ahead, or somebody is reading the listing.
+  RefPtr<LookAhead> LookAheadOf(Handle& handle);
+  // To be told of every change by a client whose listings are looked up ahead.
+  ClientChanges& client_changes() { return client_changes_; }
   // flock(2) of the open file: F_RDLCK, F_WRLCK or F_UNLCK. EAGAIN if another holds it; never
   // waits.
   ErrnoOr<void> FLock(Handle& handle, short type);
@@ -513,6 +519,7 @@ class Filesystem {
   const uint32_t own_uid_;
   const uint32_t own_gid_;
   std::atomic<size_t> handle_fds_{0};
+  ClientChanges client_changes_;
   InodeTable inodes_;
   DentryCache dentries_;
   RefPtr<Dentry> root_;

@@ -29,6 +29,9 @@ constexpr int kOpenFlags =
 // What direct I/O is aligned to everywhere, and how much of a transfer is bounced at once.
 constexpr size_t kDirectAlignment = 4096;
 constexpr size_t kDirectUnit = 512;
+// What of a listing has to be kept for the next entries to be looked up ahead: some sixty records.
+// Less is told in one or two replies.
+constexpr size_t kLongListing = 2048;
 constexpr size_t kBounceBytes = 1 << 20;
 
 // The rest of a list of buffers, moved on by what was done. The list itself is the caller's and
@@ -372,13 +375,16 @@ ErrnoOr<void> Filesystem::ReadDirFrom(Handle& handle, uint64_t cookie,
                                       absl::FunctionRef<bool(const DirEntry&)> sink) {
   if (!handle.dentry().is_directory()) return Errno(ENOTDIR);
   ASSIGN_OR_RETURN(const BorrowedFd fd, FdOf(handle));
+  RefPtr<LookAhead> unused;  // dropped after the lock
   absl::MutexLock lock(&handle.position_mu_);
   if (handle.cursor_ == nullptr) handle.cursor_ = std::make_unique<DirCursor>();
   DirCursor& cursor = *handle.cursor_;
   const InodeKey key = handle.dentry().inode().key();
   alignas(struct dirent64) std::byte spare[16 * 1024];
   const auto list = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(handle.position_mu_) -> ErrnoOr<void> {
-    for (cursor.Start(cookie);; cursor.Take()) {
+    const bool goes_on = cursor.Start(cookie);
+    if (!goes_on && handle.ahead_) handle.ahead_->Restart();
+    for (;; cursor.Take()) {
       ASSIGN_OR_RETURN(const struct dirent64* const record, cursor.Peek(fd, spare));
       if (record == nullptr) return {};
       DirEntry entry = {.ino = record->d_ino,
@@ -394,7 +400,30 @@ ErrnoOr<void> Filesystem::ReadDirFrom(Handle& handle, uint64_t cookie,
   };
   const ErrnoOr<void> listed = list();
   cursor.Leave();
+  if (!cursor.has_buffer()) unused = std::move(handle.ahead_);
   return listed;
+}
+
+ErrnoOr<Entry> Filesystem::LookupListed(Handle& handle, const DirEntry& entry, const Name& name,
+                                        LookAhead::Helpers* helpers) {
+  handle.position_mu_.AssertHeld();
+  const DirCursor& cursor = *handle.cursor_;
+  if (!handle.ahead_ && cursor.kept_bytes() >= kLongListing) {
+    handle.ahead_ = MakeRef<LookAhead>(*this, RefPtr<Dentry>(&handle.dentry()));
+  }
+  if (handle.ahead_) {
+    handle.ahead_->Offer(cursor, helpers);
+    std::optional<Entry> found = handle.ahead_->Take(entry.off);
+    if (found.has_value()) return *std::move(found);
+  }
+  return LookupUnopened(handle.dentry(), name);
+}
+
+RefPtr<LookAhead> Filesystem::LookAheadOf(Handle& handle) {
+  if (!handle.position_mu_.TryLock()) return nullptr;
+  RefPtr<LookAhead> ahead = handle.ahead_;
+  handle.position_mu_.Unlock();
+  return ahead;
 }
 
 }  // namespace gofer::fs

@@ -26,6 +26,7 @@
 #include "gofer/base/unique_fd.h"
 #include "gofer/fs/dentry.h"
 #include "gofer/fs/dir_cursor.h"
+#include "gofer/fs/look_ahead.h"
 
 namespace gofer::fs {
 
@@ -81,6 +82,7 @@ class Handle : public RefCounted<Handle> {
   std::atomic<int> fd_;  // -1: donated; from then on changes once, to one of our own
   absl::Mutex position_mu_;
   std::unique_ptr<DirCursor> cursor_ ABSL_GUARDED_BY(position_mu_);  // of ReadDirFrom
+  RefPtr<LookAhead> ahead_ ABSL_GUARDED_BY(position_mu_);            // of LookupListed
   mutable absl::Mutex flock_mu_;
   short flock_ ABSL_GUARDED_BY(flock_mu_) = F_UNLCK;
 };

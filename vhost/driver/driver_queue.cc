@@ -9,7 +9,7 @@
 
 #include "absl/time/clock.h"
 #include "glog/logging.h"
-#include "vhost/memory/full_fence.h"
+#include "gofer/base/full_fence.h"
 
 namespace gofer::vhost::driver {
 namespace {

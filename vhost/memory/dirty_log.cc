@@ -5,7 +5,7 @@
 
 #include "glog/logging.h"
 #include "gofer/base/errno.h"
-#include "vhost/memory/full_fence.h"
+#include "gofer/base/full_fence.h"
 
 namespace gofer::vhost {
 

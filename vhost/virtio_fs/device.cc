@@ -49,6 +49,7 @@ absl::Status Device::Attach(uint32_t index, vhost::VirtQueue& queue, BorrowedFd 
                    QueueServer::Start(session_, queue, kick, slots_,
                                       {.workers = workers_.has_value() ? &*workers_ : nullptr,
                                        .max_helpers = workers_.has_value() ? max_helpers_ : 0,
+                                       .helps_listings = sys::ProcessorCount() > 1,
                                        .polls = index != kHighPriority}));
   return absl::OkStatus();
 }

@@ -1,7 +1,10 @@
 #include "vhost/virtio_fs/device.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 
+#include <map>
 #include <memory>
 #include <string>
 #include <thread>
@@ -130,6 +133,54 @@ TEST_P(DeviceTest, ManyQueuesAtOnce) {
     });
   }
   for (std::thread& thread : threads) thread.join();
+}
+
+// Workers help with long listings; two at a time here, of pieces small and large, and now and then
+// the queues are taken from under them.
+TEST_P(DeviceTest, LongListings) {
+  constexpr int kFiles = 3000;
+  tree_.Mkdir("d");
+  for (int i = 0; i < kFiles; ++i) tree_.Write(absl::StrCat("d/f", i), "");
+  const std::unique_ptr<Machine> machine = Boot(2);
+  FuseClient first(machine.get());
+  Must(first.Init());
+  FuseClient second(machine.get(), {.queue = 2});
+  const auto list = [&](FuseClient& client, size_t piece) {
+    const NodeId d = Must(client.Lookup(NodeId::kRoot, "d")).nodeid;
+    for (int round = 0; round < 5; ++round) {
+      const auto dir = Must(client.Opendir(d));
+      std::map<std::string, uint64_t> listed;
+      uint64_t offset = 0;
+      while (Must(client.Readdirplus(d, dir.fh, offset, piece,
+                                     [&](const vhost::driver::DirentView& entry) {
+                                       offset = entry.fixed.off;
+                                       if (entry.fixed.type == DT_DIR) return;
+                                       EXPECT_EQ(entry.entry.attr.ino, entry.fixed.ino);
+                                       EXPECT_EQ(entry.entry.attr.mode, uint32_t{S_IFREG | 0644});
+                                       listed.emplace(entry.name, entry.fixed.ino);
+                                     })) > 0) {
+      }
+      Must(client.Releasedir(d, dir.fh));
+      ASSERT_EQ(listed.size(), size_t{kFiles});
+      for (int i = 0; i < kFiles; i += 100) {
+        const std::string name = absl::StrCat("f", i);
+        EXPECT_EQ(listed[name], tree_.Stat("d/" + name).st_ino);
+      }
+    }
+  };
+  std::thread other([&] { list(second, 4096); });
+  list(first, 128 * 1024);
+  other.join();
+
+  const NodeId d = Must(first.Lookup(NodeId::kRoot, "d")).nodeid;
+  for (int i = 0; i < 10; ++i) {
+    const auto dir = Must(first.Opendir(d));
+    Must(first.Readdirplus(d, dir.fh, 0, 4096, [](const vhost::driver::DirentView&) {}));
+    Must(machine->Stop());
+    Must(machine->Start());
+    Must(first.Releasedir(d, dir.fh));
+  }
+  Must(first.ForgetAll());
 }
 
 TEST_P(DeviceTest, TheMonitorGoes) {

@@ -56,6 +56,9 @@ QueueServer::QueueServer(fuse::Session& session, vhost::VirtQueue& queue, bool h
       options_(options),
       poll_(std::move(poll)),
       wake_(std::move(wake)) {
+  if (options_.workers != nullptr && options_.helps_listings) {
+    scratch_.SetHelpers(&listing_helper_.emplace(session_, *options_.workers));
+  }
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -115,6 +118,8 @@ void QueueServer::Wait() {
   const auto arrived = [this] {
     return queue_.HasWork() || ending_.load(std::memory_order_relaxed);
   };
+  // Polls for as long as there is something else to do meanwhile.
+  session_.LookAhead(scratch_, arrived);
   if (options_.polls && spin_.Poll(arrived)) return;
   if (!queue_.ArmKicks()) return;
   poll_.Wait(has_kick_ ? absl::InfiniteDuration() : kWithoutKick);

@@ -14,6 +14,7 @@
 #include <atomic>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <thread>
 
 #include "absl/status/statusor.h"
@@ -23,6 +24,7 @@
 #include "gofer/sys/edge_poll.h"
 #include "gofer/sys/event_fd.h"
 #include "gofer/sys/spin_policy.h"
+#include "vhost/virtio_fs/listing_helper.h"
 #include "vhost/virtio_fs/slot.h"
 #include "vhost/virtio_fs/worker_pool.h"
 #include "vhost/virtqueue/virt_queue.h"
@@ -35,6 +37,8 @@ class QueueServer final : private Helped {
     // Without, the thread waits for the disk itself, and nobody helps.
     WorkerPool* workers = nullptr;
     size_t max_helpers = 0;
+    // A worker may look up ahead what a long listing comes to.
+    bool helps_listings = false;
     // Whether somebody waits for the answers, so that the next request may come soon.
     bool polls = true;
   };
@@ -81,6 +85,7 @@ class QueueServer final : private Helped {
   // A little less than a wake-up: more gave guests hardly anything and cost more processor time than
   // the peers need (tools/bench virtiofs).
   sys::SpinPolicy spin_{16'000};
+  std::optional<ListingHelper> listing_helper_;
   fuse::Scratch scratch_;
   std::array<Slot*, kBatch> slots_ = {};
   std::thread thread_;

@@ -7,8 +7,8 @@
 
 #include "absl/strings/str_format.h"
 #include "glog/logging.h"
+#include "gofer/base/full_fence.h"
 #include "gofer/base/status_macros.h"
-#include "vhost/memory/full_fence.h"
 #include "vhost/virtqueue/chain_walk.h"
 
 namespace gofer::vhost {

@@ -11,9 +11,9 @@
 #include <thread>
 #include <vector>
 
+#include "gofer/base/full_fence.h"
 #include "gtest/gtest.h"
 #include "vhost/memory/dirty_log.h"
-#include "vhost/memory/full_fence.h"
 #include "vhost/virtqueue/test_ring.h"
 #include "vhost/virtqueue/virt_queue_fixture.h"
 

@@ -1,14 +1,14 @@
-// FullFence: orders stores before later loads, towards the other end of shared memory too; the one
-// order that acquire and release do not give.
+// FullFence: orders stores, and what system calls have done, before later loads, towards the other
+// end of shared memory too; the one order that acquire and release do not give.
 //
 // Threads: safe. Source: spec/vhost-user-fs.md s.12 and 14.
 
-#ifndef VHOST_MEMORY_FULL_FENCE_H_
-#define VHOST_MEMORY_FULL_FENCE_H_
+#ifndef GOFER_BASE_FULL_FENCE_H_
+#define GOFER_BASE_FULL_FENCE_H_
 
 #include <atomic>
 
-namespace gofer::vhost {
+namespace gofer {
 
 inline void FullFence() {
 #if defined(__GNUC__) && !defined(__clang__)
@@ -21,6 +21,6 @@ inline void FullFence() {
 #endif
 }
 
-}  // namespace gofer::vhost
+}  // namespace gofer
 
-#endif  // VHOST_MEMORY_FULL_FENCE_H_
+#endif  // GOFER_BASE_FULL_FENCE_H_
