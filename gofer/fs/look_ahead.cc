@@ -83,7 +83,7 @@ std::optional<Entry> LookAhead::Take(uint64_t cookie) {
       Slot& slot = At(taken_);
       if (slot.cookie != cookie) break;
       const bool busy = slot.state == State::kBusy;
-      if (!busy || NextLocked() == offered_) {
+      if (!busy || in_vain_ || NextLocked() == offered_) {
         ++taken_;
         --left_;
         if (busy) return std::nullopt;  // who is at it drops it

@@ -220,43 +220,72 @@ TEST_F(LookAheadTest, AsksOnceForHelpAndAgainWhenThatHasEnded) {
   helpers.asked.clear();
 }
 
-// The host answers for the first name only when the test lets it: a lookup of a name that is not
-// known waits for who changes names.
-TEST_F(LookAheadTest, ALookupThatHangsKeepsTheReaderFromNothing) {
-  std::vector<RefPtr<Dentry>> known;
-  Next();
-  DirCursor::Place place = cursor_.place();
-  (void)cursor_.Kept(place);
-  while (const struct dirent64* const record = cursor_.Kept(place)) {
-    if (IsDots(record->d_name)) continue;
-    known.push_back(Walk(absl::StrCat("d/", record->d_name)).dentry);
+// The host answers for one name only when the test lets it: a lookup of a name that is not known
+// waits for who changes names.
+class HangingLookupTest : public LookAheadTest {
+ protected:
+  // The name number `hanging` in the listing is the one; all others are known.
+  void Know(size_t hanging) {
+    Next();
+    DirCursor::Place place = cursor_.place();
+    for (size_t i = 0; const struct dirent64* const record = cursor_.Kept(place);) {
+      if (IsDots(record->d_name)) continue;
+      if (i++ != hanging) known_.push_back(Walk(absl::StrCat("d/", record->d_name)).dentry);
+    }
+    ahead_->Offer(cursor_, nullptr);
   }
-  ahead_->Offer(cursor_, nullptr);
-  std::optional<DirChange> change(*dir_);
-  std::atomic<pid_t> worker_id = 0;
-  std::thread worker([&] {
-    worker_id = gettid();
-    EXPECT_EQ(ahead_->Work(1), 1u);
-  });
-  EXPECT_TRUE(testing::Eventually([&] {
-    if (worker_id == 0) return false;
-    const std::string path = absl::StrCat("/proc/self/task/", worker_id.load(), "/stat");
+  // A thread that looks up the next name, and hangs when this returns.
+  std::thread Hang() {
+    change_.emplace(*dir_);
+    std::thread worker([this] {
+      worker_id_ = gettid();
+      EXPECT_EQ(ahead_->Work(1), 1u);
+    });
+    EXPECT_TRUE(testing::Eventually([this] { return IsAsleep(worker_id_); }));
+    return worker;
+  }
+  void LetGo() { change_.reset(); }
+
+ private:
+  static bool IsAsleep(pid_t thread) {
+    if (thread == 0) return false;
+    const std::string path = absl::StrCat("/proc/self/task/", thread, "/stat");
     std::string stat(256, '\0');
     const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
     stat.resize(static_cast<size_t>(std::max<ssize_t>(0, read(fd.get(), stat.data(), 256))));
     return stat.find(") S ") != std::string::npos;
-  }));
+  }
+
+  std::vector<RefPtr<Dentry>> known_;
+  std::optional<DirChange> change_;
+  std::atomic<pid_t> worker_id_ = 0;
+};
+
+TEST_F(HangingLookupTest, KeepsTheReaderFromNothing) {
+  Know(0);
+  std::thread worker = Hang();
   EXPECT_FALSE(Take().found.has_value());
   for (size_t i = 1; i < LookAhead::kWindow; ++i) ExpectTrue(Take());
   // Its place is not given to another name meanwhile.
   ahead_->Offer(cursor_, nullptr);
   EXPECT_EQ(WorkAll(), 0u);
   EXPECT_FALSE(Take().found.has_value());
-  change.reset();
+  LetGo();
   worker.join();
   ahead_->Offer(cursor_, nullptr);
   EXPECT_EQ(WorkAll(), LookAhead::kWindow);
   ExpectTrue(Take());
+}
+
+// Neither when nothing is worth looking up ahead any more.
+TEST_F(HangingLookupTest, KeepsTheReaderFromNothingInVainEither) {
+  Know(1);
+  EXPECT_EQ(ahead_->Work(1), 1u);
+  std::thread worker = Hang();
+  fs_->client_changes().Note();
+  for (size_t i = 0; i < LookAhead::kWindow; ++i) EXPECT_FALSE(Take().found.has_value());
+  LetGo();
+  worker.join();
 }
 
 TEST_F(LookAheadTest, AnyNumberOfThreadsWorkOnOneListing) {
