@@ -571,10 +571,21 @@ absl::Status Backend::ReplyConfig(const Message& message) {
   return connection_.Reply(message.header.id, std::span<const std::byte>(reply));
 }
 
+absl::Status Backend::CheckInflight(const InflightArea& area) const {
+  if (area.num_queues <= limits_.queues && area.queue_size <= limits_.ring_entries) {
+    return absl::OkStatus();
+  }
+  return Invalid(absl::StrCat("in-flight region: ", area.num_queues, " queues of ", area.queue_size,
+                              ", limits ", limits_.queues, ", ", limits_.ring_entries));
+}
+
 absl::Status Backend::ReplyInflight(const Message& message) {
   ASSIGN_OR_RETURN(InflightArea area, DecodeInflightArea(message.payload));
   InflightLayout layout = {.num_queues = area.num_queues, .queue_size = area.queue_size};
-  const absl::StatusOr<UniqueFd> file = InflightRegion::Create(layout);
+  const absl::StatusOr<UniqueFd> file = [&]() -> absl::StatusOr<UniqueFd> {
+    RETURN_IF_ERROR(CheckInflight(area));
+    return InflightRegion::Create(layout);
+  }();
   if (!file.ok()) {
     LOG_EVERY_N(WARNING, 100) << "GET_INFLIGHT_FD: " << file.status().message();
   }
@@ -589,6 +600,7 @@ absl::Status Backend::ReplyInflight(const Message& message) {
 absl::Status Backend::SetInflight(const Message& message) {
   ASSIGN_OR_RETURN(const InflightArea area, DecodeInflightArea(message.payload));
   if (any_started()) return absl::FailedPreconditionError("rings are being served");
+  RETURN_IF_ERROR(CheckInflight(area));
   ASSIGN_OR_RETURN(inflight_, InflightRegion::Map({.size = area.size,
                                                    .offset = area.offset,
                                                    .num_queues = area.num_queues,

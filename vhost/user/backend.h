@@ -129,6 +129,8 @@ class Backend {
   absl::Status ReplyVringBase(const Message& message);
   absl::Status ReplyLogBase(const Message& message);
   absl::Status ReplyConfig(const Message& message);
+  // Whether it is for no more than the rings that there may be.
+  absl::Status CheckInflight(const InflightArea& area) const;
   absl::Status ReplyInflight(const Message& message);
   absl::Status ReplyStateTransfer(const Message& message);
   absl::Status ReplyStateCheck(const Message& message);

@@ -122,10 +122,10 @@ class BackendTest : public ::testing::Test {
  protected:
   ~BackendTest() override { (void)Disconnect(); }
 
-  Frontend& Connect(DeviceStateHandler* state = nullptr) {
+  Frontend& Connect(DeviceStateHandler* state = nullptr, const Limits& limits = {}) {
     int ends[2];
     PCHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
-    auto backend = Backend::Create(UniqueFd(ends[0]), device_, state);
+    auto backend = Backend::Create(UniqueFd(ends[0]), device_, state, limits);
     CHECK(backend.ok()) << backend.status();
     backend_ = *std::move(backend);
     frontend_.emplace(UniqueFd(ends[1]));
@@ -133,8 +133,8 @@ class BackendTest : public ::testing::Test {
     return *frontend_;
   }
   // Up to where a VMM sets up memory and rings.
-  Frontend& Negotiate(DeviceStateHandler* state = nullptr) {
-    Frontend& frontend = Connect(state);
+  Frontend& Negotiate(DeviceStateHandler* state = nullptr, const Limits& limits = {}) {
+    Frontend& frontend = Connect(state, limits);
     protocol_ = frontend.Ask<uint64_t>(MessageId::kGetProtocolFeatures).value();
     CHECK(frontend.Tell(MessageId::kSetProtocolFeatures, protocol_).ok());
     CHECK(frontend.Tell(MessageId::kSetFeatures, kAccepted, Ack::kWanted).ok());

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -18,6 +19,7 @@
 #include "test/support/temp_tree.h"
 #include "vhost/user/backend_fixture.h"
 #include "vhost/user/message.h"
+#include "vhost/virtqueue/inflight_region.h"
 #include "vhost/virtqueue/ring_layout.h"
 
 namespace gofer::vhost::user {
@@ -58,6 +60,31 @@ TEST_F(BackendTest, InflightRegionIsAnsweredInTheFormItWasAskedFor) {
   auto reply = frontend.Receive(MessageId::kGetInflightFd);
   ASSERT_TRUE(reply.ok());
   EXPECT_EQ(reply->fds.size(), 0u);
+}
+
+TEST_F(BackendTest, InflightRegionIsForNoMoreThanTheRingsThatThereMayBe) {
+  Frontend& frontend = Negotiate(nullptr, {.queues = 4, .ring_entries = 256});
+  for (const auto& [queues, entries, fits] :
+       {std::tuple<uint16_t, uint16_t, bool>{4, 256, true}, {5, 256, false}, {4, 512, false}}) {
+    InflightArea area = {
+        .size = 0, .offset = 0, .num_queues = queues, .queue_size = entries, .padding = 0};
+    Must(frontend.Send(MessageId::kGetInflightFd, Payload(area)));
+    auto reply = frontend.Receive(MessageId::kGetInflightFd);
+    ASSERT_TRUE(reply.ok());
+    EXPECT_EQ(reply->fds.size(), fits ? 1u : 0u) << queues << " of " << entries;
+
+    // Nor is one taken that somebody else has made.
+    InflightLayout layout = {.num_queues = queues, .queue_size = entries};
+    const absl::StatusOr<UniqueFd> made = InflightRegion::Create(layout);
+    ASSERT_TRUE(made.ok());
+    area.size = layout.size;
+    area.offset = layout.offset;
+    const BorrowedFd file = *made;
+    EXPECT_EQ(ErrorOf(frontend.Tell(MessageId::kSetInflightFd, Payload(area), std::span(&file, 1),
+                                    Ack::kWanted)),
+              fits ? 0 : EREMOTEIO)
+        << queues << " of " << entries;
+  }
 }
 
 TEST_F(BackendTest, DirtyLogIsAlwaysAnswered) {
