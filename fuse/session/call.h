@@ -72,7 +72,8 @@ class Call {
   std::span<struct iovec> iovecs() { return scratch_.memory_->iovecs; }
   std::span<std::byte> value() { return scratch_.memory_->value; }
 
-  // Who may help with a listing, or null; and what this thread can do of it later.
+  // Whether the thread looks ahead, who may help with that, or null, and what it can go on with.
+  bool looks_ahead() const { return scratch_.looks_ahead_; }
   fs::LookAhead::Helpers* helpers() { return scratch_.helpers_; }
   void GoOnWith(RefPtr<fs::LookAhead> listing) { scratch_.listing_ = std::move(listing); }
 

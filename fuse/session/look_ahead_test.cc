@@ -83,6 +83,7 @@ class LookAheadTest : public ::testing::Test {
  protected:
   LookAheadTest() {
     world_.Restart({});
+    client().scratch().LookAhead(nullptr);
     world_.tree.Mkdir("d");
     for (int i = 0; i < kFiles; ++i) world_.tree.Write("d/" + NameOf(i), "");
     d_ = client().Walk("d");
@@ -135,7 +136,9 @@ TEST_F(LookAheadTest, WhatIsLookedUpAndNeverAskedForIsNoLookup) {
   {
     Listing listing(client(), d_);
     told = listing.Next().size();
+    const size_t known = world_.filesystem->dentries().size();
     BeIdle(client());
+    EXPECT_GT(world_.filesystem->dentries().size(), known);
     EXPECT_EQ(Lookups(), before + told);
   }
   EXPECT_EQ(Lookups(), before + told);
@@ -211,6 +214,7 @@ TEST_F(LookAheadTest, WithoutACacheNothingIsLookedUpAhead) {
   SessionOptions options;
   options.cache = CachePolicy::kNever;
   world_.Restart(options);
+  client().scratch().LookAhead(nullptr);
   d_ = client().Walk("d");
   std::vector<std::string> order;
   for (const FuseDirent& entry : Listing(client(), d_).All()) order.push_back(entry.name);
@@ -240,6 +244,23 @@ TEST_F(LookAheadTest, ClosingTheDirectoryAndTheConnectionIsTheEndOfIt) {
   EXPECT_EQ(client().Init().error, 0);
   BeIdle(client());
   EXPECT_EQ(Lookups(), 0u);
+}
+
+// Whose thread is never idle, a worker or a reader of /dev/fuse, keeps nothing of what it has listed.
+TEST_F(LookAheadTest, NotInAThreadThatDoesNotSayThatItLooksAhead) {
+  const auto held = [&] {
+    return world_.filesystem->dentries().size() - world_.filesystem->dentries().unreferenced();
+  };
+  const size_t before = held();
+  FuseClient busy(session());
+  {
+    Listing listing(busy, d_);
+    for (const FuseDirent& entry : listing.Next()) busy.Forget(entry.entry.nodeid, 1);
+    EXPECT_EQ(held(), before);
+    BeIdle(busy);
+    EXPECT_EQ(held(), before);
+  }
+  EXPECT_EQ(held(), before);
 }
 
 // A save sees a tree that nobody is changing.
@@ -307,7 +328,7 @@ TEST_F(LookAheadTest, NoEntryIsOlderThanTheQuestion) {
     over = true;
   });
   FuseClient reader(session());
-  reader.scratch().SetHelpers(&helper);
+  reader.scratch().LookAhead(&helper);
   while (!over) {
     Listing listing(reader, d_);
     for (;;) {

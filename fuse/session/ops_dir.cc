@@ -20,7 +20,7 @@ bool IsDots(absl::string_view name) { return name == "." || name == ".."; }
 // told what was found a moment before it asked.
 ErrnoOr<fs::Entry> LookUp(Connection& connection, Call& call, fs::Handle& dir,
                           const fs::DirEntry& entry, const Name& name) {
-  if (connection.cache().valid_s == 0) {
+  if (connection.cache().valid_s == 0 || !call.looks_ahead()) {
     return connection.filesystem().LookupUnopened(dir.dentry(), name);
   }
   return connection.filesystem().LookupListed(dir, entry, name, call.helpers());
@@ -46,7 +46,7 @@ EntryOut EntryFor(Connection& connection, Call& call, fs::Handle& dir, const fs:
 
 // Lists entries from the client's offset on; `put` writes one, or tells that it does not fit.
 template <typename Put>
-ErrnoOr<void> List(Connection& connection, Call& call, const Put& put) {
+ErrnoOr<void> List(Connection& connection, Call& call, bool plus, const Put& put) {
   ASSIGN_OR_RETURN(const ReadIn in, OrEinval(DecodeFixed<ReadIn>("READDIR", call.args)));
   ASSIGN_OR_RETURN(const OpenFile file, FileOf(connection, call, in.fh));
   if (!file.handle->dentry().is_directory()) return Errno(ENOTDIR);
@@ -64,7 +64,9 @@ ErrnoOr<void> List(Connection& connection, Call& call, const Put& put) {
         too_small = !fits && call.reply.size() == 0;
         return fits;
       });
-  call.GoOnWith(connection.filesystem().LookAheadOf(*file.handle));
+  if (plus && call.looks_ahead()) {
+    call.GoOnWith(connection.filesystem().LookAheadOf(*file.handle));
+  }
   // Entries that are in the reply may be lookups that the client has to know of, to forget them;
   // what stands behind them it meets when it asks for more.
   if (!listed.ok() && call.reply.size() == 0) return listed.error();
@@ -113,7 +115,7 @@ ErrnoOr<void> Rename(Connection& connection, Call& call, absl::string_view old_n
 }  // namespace
 
 ErrnoOr<void> OnReaddir(Connection& connection, Call& call) {
-  return List(connection, call,
+  return List(connection, call, /*plus=*/false,
               [](DirentWriter& writer, fs::Handle&, const fs::DirEntry& entry, Dirent dirent) {
                 if (!writer.Fits<Dirent>(entry.name)) return false;
                 writer.Write(dirent, entry.name);
@@ -122,7 +124,7 @@ ErrnoOr<void> OnReaddir(Connection& connection, Call& call) {
 }
 
 ErrnoOr<void> OnReaddirplus(Connection& connection, Call& call) {
-  return List(connection, call,
+  return List(connection, call, /*plus=*/true,
               [&](DirentWriter& writer, fs::Handle& dir, const fs::DirEntry& entry, Dirent dirent) {
                 // Before the lookup: one that is not told must not count.
                 if (!writer.Fits<Direntplus>(entry.name)) return false;

@@ -28,8 +28,12 @@ class Scratch {
   Scratch(Scratch&&) = default;
   Scratch& operator=(Scratch&&) = default;
 
-  // Who may help with long listings that this thread serves; they outlive it.
-  void SetHelpers(fs::LookAhead::Helpers* helpers) { helpers_ = helpers; }
+  // The thread calls Session::LookAhead whenever it has nothing to serve: what it lists is looked up
+  // ahead. Who may help with that, or null, outlives it.
+  void LookAhead(fs::LookAhead::Helpers* helpers) {
+    looks_ahead_ = true;
+    helpers_ = helpers;
+  }
 
  private:
   friend class Session;
@@ -49,6 +53,7 @@ class Scratch {
   // number that no other connection of any session has had.
   RefPtr<Connection> connection_;
   uint64_t epoch_ = 0;
+  bool looks_ahead_ = false;
   fs::LookAhead::Helpers* helpers_ = nullptr;
   // What this thread can go on with when it has nothing to serve.
   RefPtr<fs::LookAhead> listing_;

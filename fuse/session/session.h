@@ -68,7 +68,7 @@ class Session {
   // is one (fs::LookAhead), until `stop` or nothing is left. Between two calls of `stop` some
   // microseconds pass, unless the host hangs.
   void LookAhead(Scratch& scratch, absl::FunctionRef<bool()> stop);
-  // A piece of a listing that help was asked for (Scratch::SetHelpers), in any thread. False: there
+  // A piece of a listing that help was asked for (Scratch::LookAhead), in any thread. False: there
   // is nothing left, or a save has closed the gate.
   bool LookAhead(fs::LookAhead& listing, size_t names = fs::LookAhead::kAtOnce);
 

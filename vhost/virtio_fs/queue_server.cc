@@ -57,8 +57,9 @@ QueueServer::QueueServer(fuse::Session& session, vhost::VirtQueue& queue, bool h
       poll_(std::move(poll)),
       wake_(std::move(wake)) {
   if (options_.workers != nullptr && options_.helps_listings) {
-    scratch_.SetHelpers(&listing_helper_.emplace(session_, *options_.workers));
+    listing_helper_.emplace(session_, *options_.workers);
   }
+  scratch_.LookAhead(listing_helper_.has_value() ? &*listing_helper_ : nullptr);
   thread_ = std::thread([this] { Run(); });
 }
 
